@@ -1,0 +1,85 @@
+# make demo        build everything, fetch the model, generate in four ways
+# make test        all tests                          make test-long   also under sanitizers
+# make lib         .build/release/libivg.so           make python      .build/venv with the package and `ivg`
+# make model       the model of the demo and tests    make bench       speed, as ratios
+# make clean       removes what was built, but not the model
+
+SWIFT ?= swift
+PYTHON ?= python3
+
+VENV := .build/venv
+BENCH ?=
+LIBRARY := .build/release/libivg.so
+MODEL := .build/models/SmolLM2-135M-Instruct.Q4_1.gguf
+VARIANTS := $(foreach type,F16 Q8_0 Q4_0,.build/models/SmolLM2-135M-Instruct.$(type).gguf)
+PACKAGE := $(shell find bindings/python -name '*.py' -not -path '*/tests/*') bindings/python/pyproject.toml
+PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-swift test-abi test-python test-long lib python dev model variants bench clean FORCE
+
+demo: python model
+	$(VENV)/bin/python examples/demo.py
+
+lib: $(LIBRARY)
+
+$(LIBRARY): FORCE # swift knows what to rebuild
+	$(SWIFT) build -c release --product ivg
+	@ln -sf libivg.so .build/release/libivg.so.0 # the name that programs look for
+
+python: $(VENV)/.installed
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(LIBRARY) $(PACKAGE) | $(VENV)/bin/pip
+	$(PIP) './bindings/python[cli]'
+	@touch $@
+
+dev: $(VENV)/.developing
+
+$(VENV)/.developing: bindings/python/pyproject.toml $(VENV)/.installed
+	$(PIP) './bindings/python[cli,dev]'
+	@touch $@
+
+model: $(MODEL)
+
+$(MODEL):
+	$(PYTHON) examples/get_model.py .build/models
+
+# The same model in other types, which the golden tests compare with llama.cpp's figures.
+variants: $(VARIANTS)
+
+$(VARIANTS) &: $(MODEL) | dev
+	$(VENV)/bin/python Tests/Fixtures/make_model_variants.py $(MODEL) .build/models
+
+test: test-swift test-abi test-python
+
+test-swift: variants
+	$(SWIFT) test -c release --disable-testable-imports # the same objects as make lib
+
+test-abi: lib variants
+	Tests/ABI/run.sh
+	Tests/Kernels/run_neon.sh
+
+test-python: dev model
+	cd bindings/python && ../../$(VENV)/bin/ruff check --config pyproject.toml . ../../examples
+	cd bindings/python && ../../$(VENV)/bin/ruff format --check --config pyproject.toml . ../../examples
+	cd bindings/python && ../../$(VENV)/bin/mypy
+	cd bindings/python && ../../$(VENV)/bin/pytest
+
+test-long: test
+	Tests/ABI/sanitize.sh
+
+# Options in BENCH, e.g. `make bench BENCH=--quick`. The first time this builds llama.cpp for this CPU: about ten minutes.
+bench: lib variants $(VENV)/.bench
+	$(VENV)/bin/python Tests/Benchmarks/bench.py $(BENCH)
+
+$(VENV)/.bench: Tests/Benchmarks/requirements.txt | $(VENV)/bin/pip
+	CMAKE_ARGS="-DLLAVA_BUILD=OFF" $(PIP) --requirement $<
+	@touch $@
+
+clean:
+	$(SWIFT) package clean
+	rm -rf $(VENV) .build/thread .build/address
+
+FORCE:
