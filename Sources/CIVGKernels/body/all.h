@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * all.h - every kernel for the instruction set whose hooks were defined above, and CIVG_TABLE, their table.
+ *
+ * Hooks (static inline functions and constants of the including file):
+ *
+ *   fma16(a, b, c)             a b + c, rounded once
+ *   half16(h), to_half16(f)    half precision to float and, to nearest even, back
+ *   spread_bits(v)             the low four bits of every lane, each to bit 4 of its own byte
+ *   start_sums(o, sums, which) every lane -o (sums[0] + sums[1]), or of one alone (which = 1, 2)
+ *   dot_rows(R, isum, w, n, x, row, bits)
+ *                              isum[r] += dot of the 4 n bytes of each lane of w with those at x + 8 row[r]
+ *   CIVG_Q8_OFFSET             what a Q8_0 byte carries when dot_rows sees it: 128 (unsigned) or 0 (signed)
+ *   CIVG_ROWS, CIVG_HEADS      rows, heads whose accumulators fit in registers
+ *   CIVG_QUARTERS              rows up to which dot products come before the transpose, by these two:
+ *   spread16(x)                16 bytes in every quarter of a vector
+ *   dot_quarters(a, x, b, y, bits)
+ *                              every lane: dot of its 4 bytes of a and x, and of b and y
+ *   CIVG_FUSED                 rows (0, 1, 2 or 4) up to which a product has code without scratch
+ */
+#ifndef CIVG_ALL_H
+#define CIVG_ALL_H
+
+/* 32-column blocks, or float columns, of a tile that are unpacked together: they stay in the first cache. */
+#define CIVG_SLICE_BLOCKS 32
+#define CIVG_SLICE_COLUMNS 256
+
+#include "tile.h"
+#include "unpack.h"
+#include "matmul_quantized.h"
+#include "matmul_float.h"
+#include "mathematics.h"
+#include "elementwise.h"
+#include "attention.h"
+#include "vocabulary.h"
+
+_Static_assert(CIVG_SLICE_BLOCKS * sizeof(tile_block) <= 32 * 1024, "a slice outgrows civg_matmul_scratch");
+_Static_assert(CIVG_SLICE_COLUMNS * sizeof(v16f) <= 32 * 1024, "a slice outgrows civg_matmul_scratch");
+
+#define CIVG_DEFINE_TABLE(symbol, text)                                                                    \
+  const civg_kernels symbol = {                                                                            \
+      .name = text,                                                                                        \
+      .matmul = {[F32] = matmul_F32, [F16] = matmul_F16, [BF16] = matmul_BF16, [Q4_0] = matmul_Q4_0,       \
+                 [Q4_1] = matmul_Q4_1, [Q5_0] = matmul_Q5_0, [Q5_1] = matmul_Q5_1, [Q8_0] = matmul_Q8_0,   \
+                 [Q2_K] = matmul_Q2_K, [Q3_K] = matmul_Q3_K, [Q4_K] = matmul_Q4_K, [Q5_K] = matmul_Q5_K,   \
+                 [Q6_K] = matmul_Q6_K},                                                                    \
+      .dequantize = CIVG_DEQUANTIZE,                                                                       \
+      .quantize_row = quantize_row,                                                                        \
+      .quantize_pair = quantize_pair,                                                                      \
+      .rms_norm = rms_norm,                                                                                \
+      .layer_norm = layer_norm,                                                                            \
+      .silu_multiply = silu_multiply,                                                                      \
+      .gelu_multiply = gelu_multiply,                                                                      \
+      .add = add,                                                                                          \
+      .add_scaled = add_scaled,                                                                            \
+      .tilt = tilt,                                                                                        \
+      .rotate = rotate,                                                                                    \
+      .store_key_value = store_key_value,                                                                  \
+      .attend = attend,                                                                                    \
+      .log_sum_exp = log_sum_exp,                                                                          \
+      .argmax = argmax,                                                                                    \
+      .top_k = top_k,                                                                                      \
+      .is_clean = is_clean,                                                                                \
+      .dot = dot,                                                                                          \
+  }
+
+#endif /* CIVG_ALL_H */

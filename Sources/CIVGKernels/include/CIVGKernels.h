@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * CIVGKernels.h - the inner loops over numbers.
+ *
+ * Everything here is a pure function of its arguments: no state, no allocation, no threads, no errors. Callers
+ * (the Tensor room) prove every size before they call. One table of functions, `civg_kernels`, exists per
+ * instruction set; civg_kernels_select() picks one at run time.
+ *
+ * The promise behind every function: a result depends only on the numbers it is computed from, never on how
+ * many rows travel together, which thread computes it, or which table is in use. Integer sums are exact;
+ * floating-point sums run in one documented order, with fused multiply-adds exactly where the source says
+ * civg fma. So the tables agree bit for bit, and that is a test.
+ */
+#ifndef CIVG_KERNELS_H
+#define CIVG_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Outputs (weight rows) that one tile of a matrix product covers: the lanes of a vector. */
+#define CIVG_TILE 16
+/* Tokens in one page of keys and values. */
+#define CIVG_PAGE 16
+/* Elements that share one activation scale. */
+#define CIVG_BLOCK 32
+
+/* ---- Matrix product ------------------------------------------------------------------------------------ */
+
+/* A weight matrix as stored in a GGUF file: `outputs` rows of `columns` elements, row-major. */
+typedef struct civg_matrix {
+  const void *data;
+  size_t row_bytes;
+  size_t outputs;
+  size_t columns;
+  uint32_t type; /* TensorType raw value = ggml type id */
+} civg_matrix;
+
+/* Activations: `rows` rows of `columns` elements. `f` is read by products with float weights (F32, F16, BF16);
+ * `q`, `d`, `sums` by products with quantised weights: element i of a row is q[i] * d[i / 32]. Each pointer
+ * is to row 0; a row follows the one before at the stride written beside it (in elements of that array). */
+typedef struct civg_rows {
+  const float *f;      /* [rows, f_stride]       */
+  const int8_t *q;     /* [rows, columns]        */
+  const float *d;      /* [rows, columns / 32]   */
+  const int16_t *sums; /* [rows, columns / 16]   sums of 16 consecutive q */
+  size_t rows;
+  size_t columns;
+  size_t f_stride;
+  int paired;          /* rows 2 r and 2 r + 1 of q, d, sums are the two parts of row r: its value rounded to int8 and
+                          what the rounding left, rounded too. The product is the sum of both parts' products.
+                          `rows` counts whole rows. Float weights ignore it. */
+} civg_rows;
+
+/* What a product does with its result y = W x. */
+enum {
+  CIVG_STORE = 0, /* out  = y          */
+  CIVG_ADD = 1,   /* out += scale * y  */
+};
+
+/* One product over the tiles [tile_first, tile_end) of `w` (tile t covers outputs 16 t ... min(16 t + 15,
+ * outputs - 1)) and all rows of `x`:  out[r * out_stride + o].  `scratch` is private to the calling thread,
+ * 64-byte aligned, civg_matmul_scratch bytes. Threads share one product by taking disjoint tile ranges. */
+typedef void (*civg_matmul_fn)(const civg_matrix *w, const civg_rows *x, size_t tile_first, size_t tile_end,
+                               float *out, size_t out_stride, int mode, float scale, void *scratch);
+
+/* Bytes of scratch that any product of at most `rows` rows needs; a paired row counts as two. */
+size_t civg_matmul_scratch(size_t rows);
+
+/* ---- Attention ----------------------------------------------------------------------------------------- */
+
+/* One token's attention for the query heads that share one key/value head.
+ *
+ * Pages: page p of the sequence starts at pool + page_ids[p] * page_bytes; within it the keys of this layer and
+ * head lie at k_offset as f16 [head_dim][16 tokens], the values at v_offset as f16 [16 tokens][head_dim].
+ * Tokens first ... length-1 are attended to. `softcap` > 0 bounds scores to softcap * tanh(score / softcap).
+ * scores: private scratch [heads][length rounded up to 16] floats, 64-byte aligned. head_dim: a multiple of 2, at most 512. */
+typedef struct civg_attention {
+  const float *q;           /* [heads][head_dim] */
+  float *out;               /* [heads][head_dim] */
+  const uint8_t *pool;
+  const int32_t *page_ids;
+  size_t page_bytes;
+  size_t k_offset;
+  size_t v_offset;
+  size_t heads;
+  size_t head_dim;
+  size_t first;
+  size_t length;
+  float scale;
+  float softcap;
+  float *scores;
+} civg_attention;
+
+/* ---- The table ------------------------------------------------------------------------------------------ */
+
+typedef struct civg_kernels {
+  const char *name; /* "portable", "avx2", "avx512vnni", "neon-dotprod" */
+
+  /* NULL for a type id that has no product. Indexed by ggml type id. */
+  civg_matmul_fn matmul[32];
+
+  /* out[i] = element i of a stored row of `columns` elements of that type. Indexed by ggml type id. */
+  void (*dequantize[32])(const void *row, size_t columns, float *out);
+
+  /* Rounds one row to int8 by blocks of 32: d = max|x| / 127, q = round to nearest even (x / d). columns: a multiple of 32.
+   * Non-finite input gives q = 0 and d = NaN for that block, so that a NaN is never lost. */
+  void (*quantize_row)(const float *x, size_t columns, int8_t *q, float *d, int16_t *sums);
+  /* Both parts of a paired row: that of quantize_row, and what its rounding left in the same way. The second part
+   * lies one row behind the first: q + columns, d + columns / 32, sums + columns / 16. */
+  void (*quantize_pair)(const float *x, size_t columns, int8_t *q, float *d, int16_t *sums);
+
+  /* out[i] = x[i] * weight[i] / sqrt(mean(x^2) + epsilon);  weight may be NULL (ones). out may be x. */
+  void (*rms_norm)(const float *x, const float *weight, size_t n, float epsilon, float *out);
+  /* out[i] = (x[i] - mean) / sqrt(variance + epsilon) * weight[i] + bias[i];  bias may be NULL. out may be x. */
+  void (*layer_norm)(const float *x, const float *weight, const float *bias, size_t n, float epsilon, float *out);
+
+  /* gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i]  (SwiGLU) */
+  void (*silu_multiply)(float *gate, const float *up, size_t n);
+  /* gate[i] = gelu_tanh(gate[i]) * (up ? up[i] : 1) */
+  void (*gelu_multiply)(float *gate, const float *up, size_t n);
+
+  /* x[i] += y[i];  x[i] = x[i] + scale * y[i] */
+  void (*add)(float *x, const float *y, size_t n);
+  void (*add_scaled)(float *x, const float *y, float scale, size_t n);
+  /* x[i] = fma(weight, tuned[i] - untuned[i], x[i]). Where tuned is -inf the result is -inf; where only untuned is,
+   * x stays: masked logits never make a NaN. */
+  void (*tilt)(float *x, const float *tuned, const float *untuned, float weight, size_t n);
+
+  /* Rotates the first 2 * pairs elements of one head in place. cosine, sine: [pairs].
+   * interleaved != 0: pairs are (2 i, 2 i + 1), else (i, i + pairs). */
+  void (*rotate)(float *head, const float *cosine, const float *sine, size_t pairs, int interleaved);
+
+  /* Writes one token's key and value (head_dim floats each) of one head into slot `slot` (0 ... 15) of a page. */
+  void (*store_key_value)(const float *k, const float *v, size_t head_dim, size_t slot, uint16_t *k_page,
+                          uint16_t *v_page);
+  void (*attend)(const civg_attention *a);
+
+  /* log(sum(exp(x))) of n finite or -inf values; NaN if any is NaN; -inf if all are -inf. */
+  double (*log_sum_exp)(const float *x, size_t n);
+  /* The index of the largest value, lowest index on ties; NaN never wins. n >= 1. */
+  size_t (*argmax)(const float *x, size_t n);
+  /* The k largest of n, descending, ties by lowest index; NaN counts as -inf and -inf is never returned.
+   * Returns how many were found (<= k). ids, values: [k]. */
+  size_t (*top_k)(const float *x, size_t n, size_t k, int32_t *ids, float *values);
+  /* 1 if every one of n values is finite or -inf. */
+  int (*is_clean)(const float *x, size_t n);
+  /* Dot product of two float vectors, in the lane order of the other kernels. */
+  float (*dot)(const float *x, const float *y, size_t n);
+} civg_kernels;
+
+/* The table for this CPU. `name` (may be NULL) forces one: NULL comes back if this CPU cannot run it. */
+const civg_kernels *civg_kernels_select(const char *name);
+
+/* Entries of the two arrays by type id, for callers that cannot index a C array. */
+static inline civg_matmul_fn civg_kernels_matmul(const civg_kernels *table, uint32_t type) {
+  return table->matmul[type];
+}
+typedef void (*civg_dequantize_fn)(const void *row, size_t columns, float *out);
+static inline civg_dequantize_fn civg_kernels_dequantize(const civg_kernels *table, uint32_t type) {
+  return table->dequantize[type];
+}
+
+/* ---- System ---------------------------------------------------------------------------------------------- */
+
+/* Processors that this process may use, by its affinity mask. (Swift cannot import the calls for it.) */
+int civg_processor_count(void);
+
+/* Sleeps while the first four bytes at `word` equal `value`; may return early. `word`: 4-byte aligned. */
+void civg_wait_while(const void *word, uint32_t value);
+/* Wakes all threads of this process that sleep on `word`. */
+void civg_wake_all(const void *word);
+
+/* ---- Bits ------------------------------------------------------------------------------------------------ */
+
+float civg_half_to_float(uint16_t half);
+uint16_t civg_float_to_half(float value);
+
+/* A pause inside a spin loop. */
+static inline void civg_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+#endif /* CIVG_KERNELS_H */

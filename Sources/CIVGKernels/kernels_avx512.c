@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * kernels_avx512.c - x86-64 with AVX-512 and its integer dot products: one register is sixteen lanes.
+ */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "tables.h"
+
+#pragma clang attribute push(                                                                              \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi,bmi2"))),       \
+    apply_to = function)
+
+#include "body/lanes.h"
+
+/* The instruction multiplies unsigned by signed bytes: signed weights travel biased. */
+#define CIVG_Q8_OFFSET 128
+#define CIVG_ROWS 8
+#define CIVG_HEADS 8
+#define CIVG_FUSED 4
+#define CIVG_QUARTERS 2
+
+CIVG_INLINE v16f fma16(v16f a, v16f b, v16f c) { return __builtin_elementwise_fma(a, b, c); }
+
+CIVG_INLINE v16f half16(v16h h) { return (v16f)_mm512_cvtph_ps((__m256i)h); }
+
+CIVG_INLINE v16h to_half16(v16f f) {
+  return (v16h)_mm512_cvtps_ph((__m512)f, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* A table of all sixteen answers, looked up in one instruction. */
+CIVG_INLINE v16i spread_bits(v16i v) {
+  const v16i table = {0x00000000, 0x00000010, 0x00001000, 0x00001010, 0x00100000, 0x00100010,
+                      0x00101000, 0x00101010, 0x10000000, 0x10000010, 0x10001000, 0x10001010,
+                      0x10100000, 0x10100010, 0x10101000, 0x10101010};
+  return (v16i)_mm512_permutexvar_epi32((__m512i)v, (__m512i)table);
+}
+
+/* Both sums are fetched as one broadcast word and multiplied in one instruction. */
+CIVG_INLINE v16i start_sums(int offset, const uint8_t *sums, int which) {
+  if (offset == 0) return splat_i(0);
+  uint32_t low = which & 1 ? (uint16_t)-offset : 0, high = which & 2 ? (uint16_t)-offset : 0;
+  __m512i factors = _mm512_set1_epi32((int32_t)(low | high << 16));
+  __m512i both = _mm512_set1_epi32((int32_t)load_u32(sums));
+  return (v16i)_mm512_dpwssd_epi32(_mm512_setzero_si512(), factors, both);
+}
+
+CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x) {
+  return (v16i)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32((int32_t)load_u32(x)));
+}
+
+/* Row by row within each vector, so that neighbouring instructions do not wait for each other. */
+CIVG_INLINE void dot_rows(int R, v16i *isum, const v16i *w, int n, const uint8_t *x, const size_t *row,
+                          int bits) {
+  (void)bits;
+  CIVG_UNROLL for (int j = 0; j < n; j++) {
+    CIVG_UNROLL for (int r = 0; r < R; r++) isum[r] = dot_four(isum[r], w[j], x + 8 * row[r] + 4 * j);
+  }
+}
+
+CIVG_INLINE v16i spread16(const uint8_t *x) {
+  return (v16i)_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)x));
+}
+
+CIVG_INLINE v16i dot_quarters(v16i a, v16i x, v16i b, v16i y, int bits) {
+  (void)bits;
+  __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), (__m512i)a, (__m512i)x);
+  return (v16i)_mm512_dpbusd_epi32(sum, (__m512i)b, (__m512i)y);
+}
+
+#include "body/all.h"
+
+CIVG_DEFINE_TABLE(civg_kernels_avx512vnni, "avx512vnni");
+
+#pragma clang attribute pop
+#endif
