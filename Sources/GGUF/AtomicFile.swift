@@ -1,0 +1,98 @@
+import Glibc
+import Tensor
+
+/// A file that appears under its name only when it is complete.
+///
+/// Bytes go to a new file in the same folder; `commit` makes them durable and renames it over
+/// `path`. If the object goes away before that, for whatever reason, the new file is removed and
+/// what was at `path` is untouched. A symbolic link at `path` is replaced, not followed.
+///
+/// Ownership: owns the descriptor. Threads: one at a time.
+final class AtomicFile {
+  private let path: String
+  private let temporary: String
+  private var descriptor: Int32
+  private var buffer: [UInt8] = []
+  private static let bufferSize = 1 << 18
+
+  /// Creates the temporary file. Throws `.notFound` if the folder does not exist, `.io` otherwise.
+  init(path: String) throws(IVGError) {
+    guard !path.isEmpty, !path.utf8.contains(0) else {
+      throw IVGError(.notFound, "\(quoted(path)) is no path")
+    }
+    var temporary: String
+    var descriptor: Int32
+    repeat {  // ends soon: names are random
+      temporary = "\(path).\(String(UInt64.random(in: 0...UInt64.max), radix: 36)).partial"
+      descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    } while descriptor < 0 && (errno == EEXIST || errno == EINTR)
+    guard descriptor >= 0 else {
+      let code = errno
+      let kind: IVGError.Kind = code == ENOENT || code == ENOTDIR ? .notFound : .io
+      throw IVGError(kind, "\(path): cannot create: \(systemMessage(code))")
+    }
+    self.path = path
+    self.temporary = temporary
+    self.descriptor = descriptor
+    buffer.reserveCapacity(Self.bufferSize)
+  }
+
+  deinit {
+    guard descriptor >= 0 else { return }
+    close(descriptor)
+    unlink(temporary)
+  }
+
+  /// Appends bytes. Throws `.io`, for instance when the disk is full.
+  func write(_ bytes: UnsafeRawBufferPointer) throws(IVGError) {
+    if buffer.count + bytes.count > Self.bufferSize { try flush() }
+    if bytes.count >= Self.bufferSize {
+      try writeAll(bytes)
+    } else {
+      buffer.append(contentsOf: bytes)
+    }
+  }
+
+  /// Writes out everything, waits until it is on the disk and gives the file its name. Throws
+  /// `.io`. The object takes no more bytes after this.
+  func commit() throws(IVGError) {
+    try flush()
+    guard fsync(descriptor) == 0 else { throw failure("cannot write") }
+    guard rename(temporary, path) == 0 else { throw failure("cannot rename into place") }
+    close(descriptor)  // its data is on the disk: nothing is left to fail
+    descriptor = -1
+    syncFolder()
+  }
+
+  /// Makes the new name durable where the file system can; the file is complete in any case.
+  private func syncFolder() {
+    let end = path.lastIndex(of: "/")
+    let folder = end.map { path[...$0] } ?? "."
+    let handle = open(String(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard handle >= 0 else { return }
+    fsync(handle)
+    close(handle)
+  }
+
+  private func flush() throws(IVGError) {
+    try buffer.withBytes(writeAll)
+    buffer.removeAll(keepingCapacity: true)
+  }
+
+  private func writeAll(_ bytes: UnsafeRawBufferPointer) throws(IVGError) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let piece = UnsafeRawBufferPointer(rebasing: rest)
+      let written = Glibc.write(descriptor, piece.baseAddress, piece.count)
+      if written < 0 {
+        if errno == EINTR { continue }
+        throw failure("cannot write")
+      }
+      rest = rest.dropFirst(written)
+    }
+  }
+
+  private func failure(_ what: String) -> IVGError {
+    IVGError(.io, "\(path): \(what): \(systemMessage(errno))")
+  }
+}

@@ -1,0 +1,39 @@
+extension Tokenizer {
+  /// The raw bytes that `token` stands for: not always whole characters, and for control tokens
+  /// their text. Empty for ids out of range and for unused entries. Borrowed: valid as long as the
+  /// tokenizer.
+  package func bytes(of token: Int32) -> UnsafeRawBufferPointer {
+    guard isInRange(token), vocabulary.kind(of: Int(token)) != .unused else {
+      return UnsafeRawBufferPointer(start: nil, count: 0)
+    }
+    return vocabulary.bytes(of: Int(token))
+  }
+
+  /// Whether `token` is structure rather than text. False for ids out of range.
+  package func isControl(_ token: Int32) -> Bool {
+    isInRange(token) && vocabulary.kind(of: Int(token)) == .control
+  }
+
+  /// Whether `token` means something: false for ids out of range, and for entries that are unused,
+  /// empty or mere padding.
+  package func isReal(_ token: Int32) -> Bool {
+    isInRange(token) && !vocabulary.isPadding(Int(token))
+  }
+
+  /// The bytes of `tokens` one after another; those of control tokens only without `skipControl`.
+  /// Ids out of range give nothing. For text that arrives piece by piece see `UTF8Assembler`.
+  package func decode(_ tokens: some Sequence<Int32>, skipControl: Bool) -> [UInt8] {
+    var output: [UInt8] = []
+    output.reserveCapacity(tokens.underestimatedCount * 4)
+    for token in tokens where !(skipControl && isControl(token)) {
+      output.append(contentsOf: bytes(of: token))
+    }
+    return output
+  }
+
+  /// Whether `token` is an id of this vocabulary.
+  @inline(__always)
+  private func isInRange(_ token: Int32) -> Bool {
+    token >= 0 && Int(token) < vocabularySize
+  }
+}

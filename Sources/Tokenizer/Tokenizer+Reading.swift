@@ -1,0 +1,71 @@
+import GGUF
+import Tensor
+
+extension Tokenizer {
+  /// The kind of tokenizer, checked to be one that there is.
+  static func kindName(of file: GGUFFile) throws(IVGError) -> String {
+    let key = "tokenizer.ggml.model"
+    guard let name = try file.metadata.string(key) else {
+      throw IVGError(.corruptFile, "\(file.path): \(key) is missing: the file has no tokenizer")
+    }
+    guard name == "gpt2" else {
+      let what = name == "llama" ? " (SentencePiece)" : ""
+      throw IVGError(
+        .unsupported,
+        "\(file.path): \(key) is \"\(shortened(name))\"\(what), which is not supported; known: "
+          + "gpt2 (byte-level BPE)")
+    }
+    return name
+  }
+
+  /// The rules by which text is cut into words, checked to be known.
+  static func preTokenizer(of file: GGUFFile) throws(IVGError) -> PreTokenizer {
+    let key = "tokenizer.ggml.pre"
+    let name = try file.metadata.string(key) ?? "default"
+    guard let preTokenizer = PreTokenizer(named: name) else {
+      throw IVGError(
+        .unsupported,
+        "\(file.path): \(key) is \"\(shortened(name))\", which is not supported; known: "
+          + PreTokenizer.knownNames)
+    }
+    return preTokenizer
+  }
+
+  /// The id in `tokenizer.ggml.<name>_token_id`; nil when it is missing, or all ones as some
+  /// writers put for none. Throws `.corruptFile` when it is not in the vocabulary.
+  static func token(of file: GGUFFile, _ name: String, count: Int) throws(IVGError) -> Int32? {
+    let key = "tokenizer.ggml.\(name)_token_id"
+    let none = Int(UInt32.max)
+    guard let id = try file.metadata.int(key, in: -1...none), id != -1, id != none else {
+      return nil
+    }
+    guard id < count else {
+      throw IVGError(
+        .corruptFile, "\(file.path): \(key) is \(id), but the vocabulary has \(count) entries")
+    }
+    return Int32(id)
+  }
+
+  /// Whether `text` is a special token by which models are known to end.
+  static func isEndText(_ text: UnsafeRawBufferPointer) -> Bool {
+    guard text.count >= 4, text.count <= 16 else { return false }
+    switch String(decoding: text, as: UTF8.self) {
+    case "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<end_of_turn>",
+      "<|end_of_text|>", "</s>", "<|eom_id|>":
+      return true
+    default: return false
+    }
+  }
+
+  /// `ids` ascending, each once.
+  static func sortedDistinct(_ ids: [Int32]) -> [Int32] {
+    var distinct: [Int32] = []
+    for id in ids.sorted() where id != distinct.last { distinct.append(id) }
+    return distinct
+  }
+
+  /// `name` for a message: at most 64 characters.
+  private static func shortened(_ name: String) -> String {
+    name.count <= 64 ? name : String(name.prefix(64)) + "…"
+  }
+}

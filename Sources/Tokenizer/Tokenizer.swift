@@ -1,0 +1,94 @@
+import GGUF
+import Tensor
+
+/// Text to token ids and back, as a model file defines it.
+///
+/// Ownership: keeps nothing of the file it was read from; byte ranges it hands out live as long as
+/// it does. Threads: immutable, shareable between any number of threads.
+package final class Tokenizer: @unchecked Sendable {
+  /// Entries in `tokenizer.ggml.tokens`; ids are 0 to this minus one.
+  package let vocabularySize: Int
+
+  /// The file's begin-of-sequence token.
+  package let beginToken: Int32?
+
+  /// The file's end-of-sequence token.
+  package let endToken: Int32?
+
+  /// Every token that ends generation, ascending: the file's end-of-sequence, end-of-turn and
+  /// end-of-message tokens, and control tokens known by their text.
+  package let endTokens: [Int32]
+
+  /// Whether the model expects `beginToken` before a text: what the file says, else the custom of
+  /// its pre-tokenizer. Never true without a `beginToken`.
+  package let addsBeginToken: Bool
+
+  /// `tokenizer.ggml.model`: the kind of tokenizer, in the file's word.
+  package let kindName: String
+
+  /// `tokenizer.ggml.pre`: the rules by which text is cut into words; `default` when the file
+  /// names none.
+  package let preTokenizerName: String
+
+  /// Bytes and kinds of all tokens.
+  let vocabulary: Vocabulary
+
+  /// How text without special tokens is encoded.
+  let model: any TokenizerModel
+
+  /// What is found in text when special tokens are parsed.
+  let allSpecials: SpecialTokens
+
+  /// What is found in text always.
+  let userDefined: SpecialTokens
+
+  /// Reads the tokenizer of `file`.
+  ///
+  /// Throws `.unsupported` for a kind of tokenizer or rules that are not known, listing those that
+  /// are; `.corruptFile` naming the field when one is missing or wrong; `.outOfMemory`.
+  package init(file: GGUFFile) throws(IVGError) {
+    let kindName = try Self.kindName(of: file)
+    let preTokenizer = try Self.preTokenizer(of: file)
+    let alphabet = ByteAlphabet()
+    let vocabulary = try Vocabulary(file: file, alphabet: alphabet)
+    self.kindName = kindName
+    self.preTokenizerName = preTokenizer.name
+    self.vocabulary = vocabulary
+    vocabularySize = vocabulary.count
+    model = try BytePairModel(
+      file: file, vocabulary: vocabulary, preTokenizer: preTokenizer, alphabet: alphabet)
+
+    var specials: [Int32] = []
+    var userDefined: [Int32] = []
+    for id in 0..<vocabulary.count {
+      switch vocabulary.kind(of: id) {
+      case .control, .unknown: specials.append(Int32(truncatingIfNeeded: id))
+      case .userDefined:
+        specials.append(Int32(truncatingIfNeeded: id))
+        userDefined.append(Int32(truncatingIfNeeded: id))
+      case .normal, .unused, .byte: break
+      }
+    }
+    allSpecials = SpecialTokens(vocabulary: vocabulary, ids: specials)
+    self.userDefined = SpecialTokens(vocabulary: vocabulary, ids: userDefined)
+
+    let count = vocabulary.count
+    beginToken = try Self.token(of: file, "bos", count: count)
+    endToken = try Self.token(of: file, "eos", count: count)
+    var ends: [Int32] = []
+    for name in ["eos", "eot", "eom"] {
+      if let id = try Self.token(of: file, name, count: count) { ends.append(id) }
+    }
+    for id in specials where Self.isEndText(vocabulary.bytes(of: Int(id))) { ends.append(id) }
+    endTokens = Self.sortedDistinct(ends)
+
+    let addsBegin = try file.metadata.bool("tokenizer.ggml.add_bos_token")
+    if addsBegin == true && beginToken == nil {
+      throw IVGError(
+        .corruptFile,
+        "\(file.path): tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is "
+          + "missing")
+    }
+    addsBeginToken = beginToken != nil && (addsBegin ?? preTokenizer.addsBegin)
+  }
+}
