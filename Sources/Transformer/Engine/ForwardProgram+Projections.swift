@@ -1,0 +1,105 @@
+import CIVGKernels
+import Tensor
+
+/// Matrix products with biases and adapters. A worker computes the same tiles of weight rows for the
+/// base product, the bias and the low-rank product, so that only the small inner product needs a
+/// barrier, and only in a batch that has adapters.
+extension ForwardProgram {
+  /// target = W x + bias + scale · B (A x) for consecutive projections of one input, each into its own
+  /// buffer. No barrier after.
+  func project(
+    _ layer: Int, _ input: RowBuffer, from first: Projection, through last: Projection,
+    _ worker: Worker
+  ) {
+    let weights = trunk.layers[layer]
+    for index in first.rawValue...last.rawValue {
+      let matrix = weights.projections[index]
+      let out = buffers.target(Projection(rawValue: index)!)
+      product(matrix, input.rows(0, entryCount), out, matrix.outputs, worker)
+      if let bias = weights.biases[index] { addBias(bias, out, matrix.outputs, worker) }
+    }
+    guard !adapterRuns.isEmpty else { return }
+    for index in first.rawValue...last.rawValue {
+      narrow(layer, Projection(rawValue: index)!, input, index - first.rawValue, worker)
+    }
+    worker.barrier()
+    for index in first.rawValue...last.rawValue {
+      let projection = Projection(rawValue: index)!
+      widen(layer, projection, buffers.target(projection), index - first.rawValue, worker)
+    }
+  }
+
+  /// hidden += W x + bias + scale · B (A x). No barrier after.
+  func projectOntoHidden(
+    _ layer: Int, _ projection: Projection, _ input: RowBuffer, _ worker: Worker
+  ) {
+    let matrix = trunk.layers[layer].projections[projection.rawValue]
+    let hidden = buffers.hidden
+    product(
+      matrix, input.rows(0, entryCount), hidden, matrix.outputs, worker, mode: CIVG_ADD, scale: 1)
+    if let bias = trunk.layers[layer].biases[projection.rawValue] {
+      addBias(bias, hidden, matrix.outputs, worker)
+    }
+    guard !adapterRuns.isEmpty else { return }
+    narrow(layer, projection, input, 0, worker)
+    worker.barrier()
+    widen(layer, projection, hidden, 0, worker)
+  }
+
+  /// This worker's tiles of one product.
+  func product(
+    _ matrix: WeightMatrix, _ rows: civg_rows, _ out: UnsafeMutablePointer<Float>, _ stride: Int,
+    _ worker: Worker, mode: Int = CIVG_STORE, scale: Float = 1
+  ) {
+    let tiles = worker.share(of: matrix.tiles)
+    guard !tiles.isEmpty, rows.rows > 0 else { return }
+    matrix.multiply(
+      rows, tiles: tiles, into: out, stride: stride, mode: Int32(mode), scale: scale,
+      scratch: buffers.matmulScratch(worker.index), kernels: kernels)
+  }
+
+  private func addBias(
+    _ bias: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, _ width: Int,
+    _ worker: Worker
+  ) {
+    let columns = worker.columns(of: width)
+    guard !columns.isEmpty else { return }
+    for row in 0..<entryCount {
+      kernels.table.pointee.add(
+        out + row * width + columns.lowerBound, bias + columns.lowerBound, columns.count)
+    }
+  }
+
+  /// inner[slot] = A x of the rows that carry an adapter; workers divide the rows of each run.
+  private func narrow(
+    _ layer: Int, _ projection: Projection, _ input: RowBuffer, _ slot: Int, _ worker: Worker
+  ) {
+    for run in adapterRuns {
+      guard let delta = run.adapter.delta(layer: layer, projection) else { continue }
+      let share = worker.share(of: run.count)
+      guard !share.isEmpty else { continue }
+      let first = run.first + share.lowerBound
+      delta.a.multiply(
+        input.rows(first, share.count), tiles: 0..<delta.a.tiles,
+        into: buffers.inner(slot) + first * buffers.innerWidth, stride: buffers.innerWidth,
+        mode: Int32(CIVG_STORE), scale: 1, scratch: buffers.matmulScratch(worker.index),
+        kernels: kernels)
+    }
+  }
+
+  /// out += scale · B inner[slot] on this worker's tiles.
+  private func widen(
+    _ layer: Int, _ projection: Projection, _ out: UnsafeMutablePointer<Float>, _ slot: Int,
+    _ worker: Worker
+  ) {
+    for run in adapterRuns {
+      guard let delta = run.adapter.delta(layer: layer, projection) else { continue }
+      let rows = civg_rows(
+        f: buffers.inner(slot) + run.first * buffers.innerWidth, q: nil, d: nil, sums: nil,
+        rows: run.count, columns: delta.b.columns, f_stride: buffers.innerWidth, paired: 0)
+      product(
+        delta.b, rows, out + run.first * delta.b.outputs, delta.b.outputs, worker, mode: CIVG_ADD,
+        scale: delta.scale)
+    }
+  }
+}

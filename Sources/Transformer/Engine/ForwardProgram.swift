@@ -1,0 +1,143 @@
+import CIVGKernels
+import Tensor
+
+/// The forward pass of one slice of a batch, run by all workers of a team together.
+///
+/// Outline: embed; per layer attention and feed-forward, each reading its weights once for all rows;
+/// then the outputs that were asked for. Every worker runs the same code; within a phase the work is
+/// divided by rows or by tiles of weight rows, between phases is a barrier. Division never changes a
+/// result: each element is computed by one worker in one fixed order.
+///
+/// All buffers are taken at creation; running allocates nothing.
+final class ForwardProgram: ParallelProgram {
+  let trunk: Trunk
+  let configuration: ModelConfiguration
+  let sequences: SequenceTable
+  let kernels: Kernels
+  let buffers: ForwardBuffers
+
+  // The slice at hand, set by `load`.
+  var entryCount = 0
+  let entries: UnsafeMutablePointer<Entry>  // [batchLimit]
+  var adapterRuns: [AdapterRun] = []
+  var outputPlan = OutputPlan()
+  private var cancel: CancelFlag?
+  private(set) var isStopped = false
+
+  /// Consecutive entries that carry the same adapter.
+  struct AdapterRun {
+    let adapter: Adapter
+    let first: Int
+    let count: Int
+  }
+
+  init(
+    trunk: Trunk, sequences: SequenceTable, workerCount: Int, contextLength: Int, isPrecise: Bool
+  ) throws(IVGError) {
+    self.trunk = trunk
+    self.sequences = sequences
+    configuration = trunk.configuration
+    kernels = Kernels.current
+    buffers = try ForwardBuffers(
+      trunk: trunk, rows: Engine.batchLimit, workerCount: workerCount,
+      contextLength: contextLength, isPrecise: isPrecise)
+    entries = .allocate(capacity: Engine.batchLimit)
+    adapterRuns.reserveCapacity(Engine.batchLimit)
+  }
+
+  deinit { entries.deallocate() }
+
+  static func bytes(trunk: Trunk, workerCount: Int, contextLength: Int) -> Int {
+    ForwardBuffers.bytes(
+      trunk: trunk, rows: Engine.batchLimit, workerCount: workerCount,
+      contextLength: contextLength)
+  }
+
+  /// Makes room for that many outputs in one slice.
+  func reserve(outputs: Int) throws(IVGError) {
+    outputPlan.reserve(min(outputs, Engine.batchLimit * 4))
+  }
+
+  /// Takes a slice: at most `batchLimit` entries and the outputs that belong to them, in order.
+  ///
+  /// Throws `.outOfMemory` if an adapter of a larger rank than ever before does not fit.
+  func load(
+    entries slice: ArraySlice<Entry>, outputs: ArraySlice<Output>, adapters: [Adapter],
+    heads: [ValueHead], logits: UnsafeMutablePointer<Float>,
+    results: UnsafeMutablePointer<Double>, cancel: CancelFlag
+  ) throws(IVGError) {
+    entryCount = slice.count
+    var rank = 0
+    adapterRuns.removeAll(keepingCapacity: true)
+    for (row, entry) in slice.enumerated() {
+      entries[row] = entry
+      guard entry.adapter >= 0 else { continue }
+      if row > 0, entries[row - 1].adapter == entry.adapter, let last = adapterRuns.popLast() {
+        adapterRuns.append(
+          AdapterRun(adapter: last.adapter, first: last.first, count: last.count + 1))
+      } else {
+        let adapter = adapters[Int(entry.adapter)]
+        adapterRuns.append(AdapterRun(adapter: adapter, first: row, count: 1))
+        rank = max(rank, adapter.maximumRank)
+      }
+    }
+    buffers.prepareRotation(trunk: trunk, entries: entries, count: entryCount)
+    try buffers.prepareRank(rank)
+    outputPlan.build(
+      outputs, firstEntry: slice.startIndex, trunk: trunk, heads: heads, logits: logits,
+      scratch: buffers.outputLogits, results: results)
+    self.cancel = cancel
+    isStopped = false
+  }
+
+  func run(_ worker: Worker) {
+    embed(worker)
+    for layer in 0..<configuration.layerCount {
+      if worker.index == 0, cancel!.isRaised { isStopped = true }
+      normalize(
+        trunk.layers[layer].attentionNorm, trunk.layers[layer].attentionNormBias, worker)
+      worker.barrier()
+      if isStopped { return }
+      attention(layer, worker)
+      feedForward(layer, worker)
+    }
+    if outputPlan.isEmpty { return }
+    computeOutputs(worker)
+  }
+
+  /// hidden[row] = the embedding of the row's token.
+  private func embed(_ worker: Worker) {
+    let size = configuration.hiddenSize
+    for row in worker.share(of: entryCount) {
+      trunk.embedding.dequantize(
+        row: Int(entries[row].token), into: buffers.hidden + row * size, kernels: kernels)
+    }
+  }
+
+  /// normalized[row] = norm(hidden[row]), also rounded to int8 for quantised weights. Each worker takes
+  /// whole rows, the same ones as in `embed` and wherever rows are divided.
+  func normalize(
+    _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?, _ worker: Worker
+  ) {
+    let size = configuration.hiddenSize
+    for row in worker.share(of: entryCount) {
+      normalizeRow(
+        buffers.hidden + row * size, weight, bias, into: buffers.normalized.row(row))
+      buffers.normalized.quantize(row, kernels: kernels)
+    }
+  }
+
+  func normalizeRow(
+    _ row: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?,
+    into out: UnsafeMutablePointer<Float>
+  ) {
+    switch configuration.architecture.normalization {
+    case .rootMeanSquare:
+      kernels.table.pointee.rms_norm(
+        row, weight, configuration.hiddenSize, configuration.epsilon, out)
+    case .layer:
+      kernels.table.pointee.layer_norm(
+        row, weight, bias, configuration.hiddenSize, configuration.epsilon, out)
+    }
+  }
+}
