@@ -1,0 +1,229 @@
+import CIVGKernels
+import Glibc
+import Tensor
+import Tokenizer
+import Transformer
+
+/// The state of generating for one base model: a team of threads, one engine for each trunk in use, one
+/// request at a time, and what earlier requests computed of their prompts.
+///
+/// Threads: one call at a time; `cancel` may be raised by any thread at any time.
+package final class Session {
+  package let base: LanguageModel
+  package let cancel = CancelFlag()
+  /// Bytes that may be taken beside the mapped files.
+  package let budget: Int
+  private let team: ThreadTeam
+  private let options: SessionOptions
+  private var engines: [Engine] = []
+  private var prefixes = PrefixCache()
+  package private(set) var search: Search?
+  /// Pages that the host's own sequences hold.
+  var sequencePages = 0
+  /// Bytes that the current request was planned with.
+  private var plannedBytes = 0
+
+  /// Throws `.invalidArgument`, `.unsupported` for a base that holds only a vocabulary,
+  /// `.outOfMemory`.
+  package init(base: LanguageModel, options: SessionOptions) throws(IVGError) {
+    self.base = base
+    self.options = options
+    budget = options.budget
+    if case .file = base.source { _ = try base.trunk(for: "a session") }
+    team = try ThreadTeam(threadCount: options.threadCount)
+    if case .file = base.source { _ = try engine(for: base.trunk(for: "a session")) }
+  }
+
+  // MARK: Requests
+
+  /// Starts a request; one that was under way is dropped. Computes nothing yet.
+  ///
+  /// Throws `.invalidArgument`, `.contextFull`, `.outOfMemory`, `.mismatch`, `.unsupported`.
+  package func begin(prompt: [UInt8], options: GenerateOptions, guidance: Guidance?)
+    throws(IVGError)
+  {
+    try options.check(vocabularySize: base.tokenizer.vocabularySize)
+    let request = try Request(base: base, prompt: prompt, options: options, guidance: guidance)
+    search = try start(request)
+  }
+
+  /// The next step of the request, nil when it has ended.
+  package func next() throws(IVGError) -> Step? {
+    guard let search else {
+      throw IVGError(.invalidArgument, "no request has begun on this session")
+    }
+    return try search.next()
+  }
+
+  /// Bytes beside the mapped files, as compared with the budget.
+  package var memoryUsed: Int { plannedBytes }
+
+  /// Plans memory, makes room and takes it.
+  private func start(_ request: Request) throws(IVGError) -> Search {
+    keepPrefixes()
+    search = nil
+    plannedBytes = 0
+    let plan = try MemoryPlan(request, options)
+    guard plan.bytes <= budget else { throw plan.exceeded(budget) }
+    try makeRoom(for: plan)
+    for part in plan.trunks {
+      try engine(for: part.trunk).reserve(logitRows: part.logitRows, results: part.results)
+    }
+    plannedBytes = plan.bytes
+    let search = try Search(request: request, cancel: cancel) { trunk throws(IVGError) in
+      try engine(for: trunk)
+    }
+    for track in search.tracks { prefixes.reuse(for: track) }
+    return search
+  }
+
+  /// Lets go of what is only kept for later requests, as far as the plan needs its memory.
+  ///
+  /// Throws `.outOfMemory` if the host's own sequences leave too little.
+  private func makeRoom(for plan: MemoryPlan) throws(IVGError) {
+    func sum(_ bytes: (Engine) -> Int) -> Int { engines.reduce(0) { $0 + bytes($1) } }
+    let available = budget - plan.bytes
+    if sum(\.usedBytes) > available { dropPrefixes() }
+    if sum(\.residentBytes) > available { for engine in engines { engine.trim() } }
+    let held = sum(\.usedBytes)
+    guard held <= available else {
+      throw IVGError(
+        .outOfMemory,
+        "the request needs \(plan.bytes) bytes beside the model files and sequences hold \(held); the "
+          + "memory budget is \(budget) bytes")
+    }
+    for part in plan.trunks {
+      let engine = try engine(for: part.trunk)
+      let free = engine.pageLimit - engine.usedPages
+      guard free >= part.pages else {
+        throw IVGError(
+          .outOfMemory,
+          "the request needs \(part.pages) pages of keys and values; \(free) of \(engine.pageLimit) "
+            + "are free")
+      }
+    }
+  }
+
+  /// Keeps what the current request computed for the next one that begins alike.
+  private func keepPrefixes() {
+    guard let search else { return }
+    let slot = search.isSingle || search.keptCount == 0 ? 0 : search.request.rowCount
+    for track in search.tracks where !track.isTextual {
+      prefixes.keep(track, slot: slot, row: search.rows[slot])
+    }
+  }
+
+  // MARK: Scores
+
+  /// S of texts as answers to a prompt, by the SCORE parts of `guidance`. A request under way is
+  /// dropped. `ended`: the scorer sees its own end token behind them.
+  ///
+  /// Throws as `begin`; `.invalidArgument` without a SCORE part; `.cancelled`, `.callback`.
+  package func score(
+    _ guidance: Guidance, prompt: [UInt8], texts: [UnsafeRawBufferPointer], ended: Bool
+  ) throws(IVGError) -> [Double] {
+    if cancel.take() { throw IVGError(.cancelled, "cancelled") }
+    var scores: [Double] = []
+    let group = 16
+    for first in stride(from: 0, to: max(texts.count, 1), by: group) {
+      let part = Array(texts[first..<min(first + group, texts.count)])
+      let request = try textRequest(guidance, prompt, part)
+      guard request.namesScores else {
+        throw IVGError(.invalidArgument, "the guidance has no part in the role SCORE")
+      }
+      let search = try start(request)
+      do {
+        scores += try search.score(texts: part, ended: ended)
+      } catch {
+        if error.kind == .cancelled { _ = cancel.take() }
+        throw error
+      }
+    }
+    return scores
+  }
+
+  /// A request that holds `texts` in place of drawn rows, with room for the most tokens that one of them is
+  /// to any of the scorers.
+  private func textRequest(
+    _ guidance: Guidance, _ prompt: [UInt8], _ texts: [UnsafeRawBufferPointer]
+  ) throws(IVGError) -> Request {
+    var options = GenerateOptions()
+    options.maximumTokens = 1
+    let search = try SearchOptions(width: 1, successors: max(texts.count, 1), chunk: 0)
+    let draft = try Request(
+      base: base, prompt: prompt, options: options, guidance: guidance, search: search,
+      asTexts: true)
+    for track in draft.tracks where track.isNeeded {
+      let tokenizer = track.model.tokenizer
+      for text in texts {
+        let tokens = try tokenizer.encode(text, parseSpecial: false, addBegin: false)
+        options.maximumTokens = max(options.maximumTokens, tokens.count + 1)
+      }
+    }
+    return try Request(
+      base: base, prompt: prompt, options: options, guidance: guidance, search: search,
+      asTexts: true)
+  }
+
+  // MARK: Engines and sequences
+
+  /// Makes sure that the host's sequences may take `pages` more on `engine` beside the current request.
+  ///
+  /// Throws `.outOfMemory`.
+  func reserveSequencePages(_ pages: Int, on engine: Engine) throws(IVGError) {
+    let bytes = (sequencePages + pages) * Engine.pageBytes(engine.trunk)
+    guard plannedBytes + bytes <= budget else {
+      throw IVGError(
+        .outOfMemory,
+        "sequences would hold \(bytes) bytes and the request holds \(plannedBytes); the memory budget "
+          + "is \(budget) bytes")
+    }
+    if engine.pageLimit - engine.usedPages < pages { dropPrefixes() }
+  }
+
+  /// The engine of a trunk, made at its first use.
+  package func engine(for trunk: Trunk) throws(IVGError) -> Engine {
+    if let found = engines.first(where: { $0.trunk === trunk }) { return found }
+    let engine = try Engine(
+      trunk: trunk, team: team,
+      contextLength: try MemoryPlan.contextLength(of: trunk, options),
+      pageLimit: MemoryPlan.pageLimit(of: trunk, options), isPrecise: options.isPrecise)
+    engines.append(engine)
+    return engine
+  }
+
+  /// Frees pages that are only kept for later requests.
+  package func dropPrefixes() { for engine in engines { prefixes.drop(of: engine) } }
+}
+
+/// A session's own options, with defaults filled in.
+package struct SessionOptions {
+  package var threadCount: Int
+  /// nil: the model's, capped by the budget.
+  package var contextLength: Int?
+  package var budget: Int
+  /// 15-bit activations in products with quantised weights, rather than 8.
+  package var isPrecise: Bool
+
+  /// `0` stands for the default.
+  ///
+  /// Throws `.invalidArgument` naming the field and the bound.
+  package init(threadCount: Int, contextLength: Int, budget: UInt64, isPrecise: Bool = true)
+    throws(IVGError)
+  {
+    guard (0...1024).contains(threadCount) else {
+      throw IVGError(
+        .invalidArgument, "thread_count is \(threadCount); it must be within 0...1024")
+    }
+    self.threadCount = threadCount == 0 ? Self.processorCount() : threadCount
+    self.contextLength = contextLength == 0 ? nil : contextLength
+    self.isPrecise = isPrecise
+    let machine = Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
+    self.budget = budget == 0 ? machine / 4 * 3 : Int(clamping: budget)
+  }
+
+  /// Processors that this process may use.
+  private static func processorCount() -> Int {
+    min(max(1, Int(civg_processor_count())), 1024)
+  }
+}
