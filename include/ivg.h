@@ -1,0 +1,746 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ivg.h - value-guided text generation inside your process, on an ordinary CPU.
+ *
+ * libivg opens a quantised model file (GGUF), takes small models that say what "better" means, and produces
+ * text steered by them: token by token (implicit values: a tuned and an untuned small model), chunk by chunk
+ * (explicit values: a trained prefix scorer), or both - Integrated Value Guidance, arXiv 2409.17819. No server,
+ * no GPU. This header is the whole contract and its reference manual.
+ *
+ * The shortest program:
+ *
+ *     ivg_model *model = NULL; ivg_session *session = NULL; ivg_error *error = NULL;
+ *     ivg_step step = {sizeof step};
+ *     ivg_status status = ivg_model_open(&model, "model.gguf", NULL, &error);
+ *     if (status == IVG_OK) status = ivg_session_create(&session, model, NULL, &error);
+ *     if (status == IVG_OK) status = ivg_session_begin(session, "Once", 4, NULL, NULL, &error);
+ *     while (status == IVG_OK && (status = ivg_session_next(session, &step, &error)) == IVG_OK)
+ *       fwrite(step.text, 1, step.text_length, stdout);
+ *     if (status < 0) fprintf(stderr, "%s\n", ivg_error_message(error));
+ *     ivg_error_free(error); ivg_session_free(session); ivg_model_free(model);
+ *
+ * Contents: 1 Version and status - 2 Errors - 3 Log - 4 Files - 5 Models and tokens - 6 Adapters and value heads -
+ *           7 Guidance - 8 Sessions - 9 Generating - 10 Results - 11 Sequences - 12 Scoring - 13 Hosted models
+ *
+ *
+ * Rules that hold everywhere
+ *
+ * Results.    Fallible functions return an ivg_status: IVG_OK (0), a positive value that is not an error
+ *             (IVG_DONE), or a negative error. On an error, and only then, `*error` (if `error` is not NULL)
+ *             receives a message that the caller frees; out-parameters are left as they were.
+ * Ownership.  What a function writes to an `out` handle belongs to the caller, who frees it with the matching
+ *             ivg_<noun>_free. Freeing NULL does nothing. Handles keep alive what they need: any order of
+ *             freeing is right. Strings and arrays passed in are copied. A pointer that comes out is borrowed;
+ *             its block says for how long. Borrowed strings are NUL-terminated UTF-8.
+ * Options.    An options struct begins with `struct_size`, which the caller sets to sizeof of it (or calls the
+ *             matching ..._init). A NULL options pointer means all defaults, a zero field means its default.
+ *             Later versions only append fields. A larger struct than this library knows is accepted if the
+ *             unknown rest is zero, else IVG_ERROR_UNSUPPORTED. The same holds for structs that come out.
+ * Text.       UTF-8 with explicit length. Invalid UTF-8 in a prompt is passed to the tokenizer byte by byte (bytes that a
+ *             vocabulary has no token for are left out).
+ *             Text that comes out of a stream consists of whole code points.
+ * Threads.    A function taking `const ivg_x *` may run at the same time as other such functions on that object.
+ *             A function taking `ivg_x *` needs that no other call on that object is running; which thread
+ *             makes it does not matter. Models, adapters, value heads and guidances are immutable once made
+ *             (a guidance: once it is passed to a session) and may be shared by any number of sessions.
+ *             ivg_session_cancel() is the one exception: it may be called at any time. A sequence belongs to
+ *             its session: one call at a time on all of them together. A session starts its own worker threads
+ *             when it is created; nothing runs at load. No handle may be used in a child after fork().
+ * Misuse.     A NULL where none is allowed, or a handle after its free, is undefined behaviour. Everything else -
+ *             files, prompts, options - is checked, and ends in a status.
+ * Sameness.   Same file, request and seed give the same bytes: for any thread count, any batch, any host.
+ */
+#ifndef IVG_H
+#define IVG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The one source of the version: pkg-config, CMake, wheel and crate read it here. */
+#define IVG_VERSION_MAJOR 0
+#define IVG_VERSION_MINOR 1
+#define IVG_VERSION_PATCH 0
+#define IVG_VERSION_NUMBER (IVG_VERSION_MAJOR * 10000 + IVG_VERSION_MINOR * 100 + IVG_VERSION_PATCH)
+
+#ifndef IVG_API
+#  if defined(__GNUC__)
+#    define IVG_API __attribute__((visibility("default")))
+#  else
+#    define IVG_API
+#  endif
+#endif
+
+#if defined(__GNUC__)
+#  define IVG_MUST_USE __attribute__((warn_unused_result))
+#else
+#  define IVG_MUST_USE
+#endif
+
+/* Nullability marks, where the compiler has them. Unmarked pointers are never NULL. */
+#if defined(__has_feature)
+#  if __has_feature(nullability)
+#    define IVG_NONNULL _Nonnull
+#    define IVG_NULLABLE _Nullable
+#  endif
+#endif
+#ifndef IVG_NONNULL
+#  define IVG_NONNULL
+#  define IVG_NULLABLE
+#endif
+
+#if defined(__clang__)
+#  pragma clang diagnostic push
+#  pragma clang diagnostic ignored "-Wnullability-extension"
+#  pragma clang assume_nonnull begin
+#endif
+
+#ifdef __cplusplus
+#  define IVG_NOEXCEPT noexcept
+extern "C" {
+#else
+#  define IVG_NOEXCEPT
+#endif
+
+/* ---- 1 Version and status -------------------------------------------------------------------------------- */
+
+/* What a fallible function returns. The values are pinned for ever; new ones may be added. */
+typedef int32_t ivg_status;
+enum {
+  IVG_OK = 0,
+  IVG_DONE = 1,                      /* the text has ended; not an error                                    */
+  IVG_ERROR_INVALID_ARGUMENT = -1,   /* an option or argument is out of its range                           */
+  IVG_ERROR_OUT_OF_MEMORY = -2,      /* the memory budget, or the machine's memory, does not suffice        */
+  IVG_ERROR_IO = -3,                 /* the system refused to read, map or write a file                     */
+  IVG_ERROR_CORRUPT_FILE = -4,       /* a file contradicts its own format                                   */
+  IVG_ERROR_UNSUPPORTED = -5,        /* a valid file or request of a kind this version does not know        */
+  IVG_ERROR_CANCELLED = -6,          /* ivg_session_cancel(), or a callback asked to stop; nothing else     */
+  IVG_ERROR_CONTEXT_FULL = -7,       /* prompt or sequence longer than the context                          */
+  IVG_ERROR_BUFFER_TOO_SMALL = -8,   /* `*needed` says how much is needed                                   */
+  IVG_ERROR_MISMATCH = -9,           /* two models, or an adapter or head and a model, do not fit together  */
+  IVG_ERROR_NOT_FOUND = -10,         /* no such file                                                        */
+  IVG_ERROR_CALLBACK = -11,          /* a host callback reported failure or gave unusable values            */
+  IVG_ERROR_INTERNAL = -99           /* a defect of libivg; please report the message                       */
+};
+
+/* ivg_version_number(): the library's IVG_VERSION_NUMBER, to compare with the header's. Since 0.1.
+ * Threads: any. */
+IVG_API uint32_t ivg_version_number(void) IVG_NOEXCEPT;
+
+/* ivg_version_string(): the same as "major.minor.patch". Since 0.1.
+ * Ownership: static. Threads: any. */
+IVG_API const char *ivg_version_string(void) IVG_NOEXCEPT;
+
+/* ivg_status_string(): a fixed short text for a status, also for unknown values. Since 0.1.
+ * Ownership: static. Threads: any. */
+IVG_API const char *ivg_status_string(ivg_status status) IVG_NOEXCEPT;
+
+/* ivg_kernels_name(): the instruction set in use: "portable", "avx2", "avx512vnni", "neon-dotprod". Since 0.1.
+ *
+ * The best one that the CPU has is chosen at run time; the environment variable IVG_KERNELS forces another
+ * of these names (it is read once, before the first model is opened). All give the same bits.
+ * Ownership: static. Threads: any. */
+IVG_API const char *ivg_kernels_name(void) IVG_NOEXCEPT;
+
+/* ---- 2 Errors ------------------------------------------------------------------------------------------- */
+
+/* Why a call failed. Independent of every other handle; may be read and freed on any thread. */
+typedef struct ivg_error ivg_error;
+
+/* ivg_error_status(): the status that the failed call returned. Since 0.1. Threads: any. */
+IVG_API ivg_status ivg_error_status(const ivg_error *error) IVG_NOEXCEPT;
+
+/* ivg_error_message(): one sentence for a person; names the file, the field and the bound. Since 0.1.
+ * Ownership: borrowed until ivg_error_free. Threads: any. */
+IVG_API const char *ivg_error_message(const ivg_error *error) IVG_NOEXCEPT;
+
+/* ivg_error_free(): frees an error; NULL is fine. Since 0.1. Threads: any. */
+IVG_API void ivg_error_free(ivg_error *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ---- 3 Log ---------------------------------------------------------------------------------------------- */
+
+enum { IVG_LOG_NONE = 0, IVG_LOG_WARNING = 1, IVG_LOG_INFO = 2 };
+
+/* A log sink. `message` is borrowed for the call. It may be called on any thread, also on several at once; it
+ * must not call libivg and must not unwind. */
+typedef void (*ivg_log_fn)(void *IVG_NULLABLE user_data, int32_t level, const char *message);
+
+/* ivg_log_set(): sends messages up to `level` to `sink`; libivg is silent until this is called. Since 0.1.
+ *
+ * Process-wide. `finalizer` (may be NULL) is called with `user_data` once the sink has been replaced and no
+ * call to it is running any more. `sink` NULL makes the library silent again.
+ * Threads: any, one call at a time. */
+IVG_API void ivg_log_set(int32_t level, ivg_log_fn IVG_NULLABLE sink, void *IVG_NULLABLE user_data,
+                         void (*IVG_NULLABLE finalizer)(void *IVG_NULLABLE user_data)) IVG_NOEXCEPT;
+
+/* ---- 4 Files -------------------------------------------------------------------------------------------- */
+
+/* A GGUF file, opened only to look inside: metadata and tensor list. Immutable. */
+typedef struct ivg_file ivg_file;
+
+/* One tensor of a file. `struct_size` is set by the caller before each call. */
+typedef struct ivg_tensor_info {
+  uint32_t struct_size;
+  uint32_t dimension_count;
+  uint64_t shape[4];  /* fastest dimension (columns) first */
+  uint64_t offset;    /* bytes from the start of the file  */
+  uint64_t size;      /* bytes                             */
+  const char *IVG_NULLABLE name;
+  const char *IVG_NULLABLE type; /* "F16", "Q4_0", ... */
+} ivg_tensor_info;
+
+/* ivg_file_open(): maps a GGUF file (v2 or v3) and checks its header. Since 0.1.
+ * Returns: IVG_OK, or NOT_FOUND, IO, CORRUPT_FILE, UNSUPPORTED. Ownership: free `*out`. Threads: any. */
+IVG_API IVG_MUST_USE ivg_status ivg_file_open(ivg_file *IVG_NULLABLE *IVG_NONNULL out, const char *path,
+                                              ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_file_free(): closes the file; NULL is fine. Since 0.1. */
+IVG_API void ivg_file_free(ivg_file *IVG_NULLABLE file) IVG_NOEXCEPT;
+
+/* ivg_file_metadata_count(): how many metadata entries there are. Since 0.1. Threads: const. */
+IVG_API uint64_t ivg_file_metadata_count(const ivg_file *file) IVG_NOEXCEPT;
+
+/* ivg_file_metadata_key(): the name of entry `index`, in file order; NULL past the end. Since 0.1.
+ * Ownership: borrowed until ivg_file_free. Threads: const. */
+IVG_API const char *IVG_NULLABLE ivg_file_metadata_key(const ivg_file *file, uint64_t index) IVG_NOEXCEPT;
+
+/* ivg_file_metadata_json(): the value of entry `index` as JSON; of an array its first `max_elements`. Since 0.1.
+ *
+ * Writes at most `capacity` bytes with a NUL at the end and sets `*needed` to the length without the NUL.
+ * Returns: IVG_OK; INVALID_ARGUMENT for an index past the end; BUFFER_TOO_SMALL (`*needed` + 1 is enough).
+ * Threads: const. */
+IVG_API IVG_MUST_USE ivg_status ivg_file_metadata_json(const ivg_file *file, uint64_t index,
+                                                       uint64_t max_elements, char *IVG_NULLABLE buffer,
+                                                       size_t capacity, size_t *needed,
+                                                       ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_file_tensor_count(): how many tensors there are. Since 0.1. Threads: const. */
+IVG_API uint64_t ivg_file_tensor_count(const ivg_file *file) IVG_NOEXCEPT;
+
+/* ivg_file_tensor(): fills `info` with tensor `index`, in file order. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT past the end. Ownership: its strings are borrowed until ivg_file_free.
+ * Threads: const. */
+IVG_API IVG_MUST_USE ivg_status ivg_file_tensor(const ivg_file *file, uint64_t index, ivg_tensor_info *info,
+                                                ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ---- 5 Models and tokens -------------------------------------------------------------------------------- */
+
+/* A model: memory-mapped weights, their description, a tokenizer. Immutable; shared by any number of sessions
+ * and threads. A file that holds only a vocabulary opens too, and serves the token functions. */
+typedef struct ivg_model ivg_model;
+
+typedef struct ivg_model_options {
+  uint32_t struct_size;
+  uint32_t reserved; /* 0 */
+} ivg_model_options;
+
+/* What a model is. `struct_size` is set by the caller before each call. */
+typedef struct ivg_model_info {
+  uint32_t struct_size;
+  uint32_t vocabulary_size;
+  uint32_t context_length;   /* tokens the model was made for; 0 for a vocabulary-only file */
+  uint32_t embedding_length; /* width of the hidden state                                   */
+  uint32_t layer_count;
+  uint32_t vocabulary_only;  /* 1: the file holds no weights */
+  int32_t begin_token;       /* BOS, or -1                   */
+  int32_t end_token;         /* EOS, or -1                   */
+  uint32_t adds_begin_token; /* 1: the file asks for BOS before a prompt */
+  uint32_t reserved;
+  uint64_t parameter_count;
+  uint64_t file_size;        /* bytes mapped */
+  const char *IVG_NULLABLE path;
+  const char *IVG_NULLABLE architecture;  /* "llama", "qwen2", ...                                */
+  const char *IVG_NULLABLE name;          /* general.name; NULL if absent                         */
+  const char *IVG_NULLABLE chat_template; /* the file's Jinja template, for the host to render; NULL if absent */
+} ivg_model_info;
+
+/* ivg_model_options_init(): fills `options` with the defaults. Since 0.1. */
+IVG_API void ivg_model_options_init(ivg_model_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+
+/* ivg_model_open(): maps a model file. Since 0.1.
+ *
+ * Milliseconds: weights are neither read nor copied, only the header and the vocabulary are. The file must
+ * not be changed while it is open. `options` may be NULL.
+ * Returns: IVG_OK; NOT_FOUND, IO, CORRUPT_FILE; UNSUPPORTED names the architecture, tensor type or tokenizer; MISMATCH
+ *          for an adapter or value head file.
+ * Ownership: free `*out`. Threads: any. */
+IVG_API IVG_MUST_USE ivg_status ivg_model_open(ivg_model *IVG_NULLABLE *IVG_NONNULL out, const char *path,
+                                               const ivg_model_options *IVG_NULLABLE options,
+                                               ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_model_free(): gives the handle back; NULL is fine. Since 0.1. The file stays mapped until the last
+ * session, adapter, head and guidance that uses it is freed too. */
+IVG_API void ivg_model_free(ivg_model *IVG_NULLABLE model) IVG_NOEXCEPT;
+
+/* ivg_model_information(): describes the model. Since 0.1.
+ * Ownership: strings are borrowed until ivg_model_free. Threads: const. */
+IVG_API IVG_MUST_USE ivg_status ivg_model_information(const ivg_model *model, ivg_model_info *info,
+                                                      ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+enum {
+  IVG_TOKENIZE_SPECIAL = 1, /* text like <|im_start|> becomes its control token                        */
+  IVG_TOKENIZE_BEGIN = 2,   /* put BOS in front where the file asks for it                             */
+  IVG_DETOKENIZE_SKIP_CONTROL = 1 /* leave control tokens out of the text                              */
+};
+
+/* ivg_model_tokenize(): text to token ids. Since 0.1.
+ *
+ * Writes up to `capacity` ids to `tokens` (NULL allowed with capacity 0) and sets `*count` to the full number.
+ * `flags`: IVG_TOKENIZE_...; prompts are tokenised with both.
+ * Returns: IVG_OK, or BUFFER_TOO_SMALL if `*count` > `capacity`. Threads: const. */
+IVG_API IVG_MUST_USE ivg_status ivg_model_tokenize(const ivg_model *model, const char *text, size_t text_length,
+                                                   uint32_t flags, int32_t *IVG_NULLABLE tokens,
+                                                   size_t capacity, size_t *count,
+                                                   ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_model_detokenize(): token ids to the bytes they stand for (not necessarily whole code points). Since 0.1.
+ *
+ * Writes at most `capacity` bytes (no NUL) and sets `*needed` to the full length.
+ * Returns: IVG_OK; BUFFER_TOO_SMALL; INVALID_ARGUMENT for an id outside the vocabulary. Threads: const. */
+IVG_API IVG_MUST_USE ivg_status ivg_model_detokenize(const ivg_model *model, const int32_t *tokens,
+                                                     size_t count, uint32_t flags, char *IVG_NULLABLE buffer,
+                                                     size_t capacity, size_t *needed,
+                                                     ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_model_token_ends(): 1 if `token` ends a text (EOS and its relatives), else 0. Since 0.1. Threads: const. */
+IVG_API int32_t ivg_model_token_ends(const ivg_model *model, int32_t token) IVG_NOEXCEPT;
+
+/* ---- 6 Adapters and value heads ------------------------------------------------------------------------- */
+
+/* Low-rank deltas (LoRA) for one trunk, from a GGUF adapter file as llama.cpp reads and writes them. Adapted and
+ * plain rows of one trunk share each reading of its weights. Immutable. */
+typedef struct ivg_adapter ivg_adapter;
+
+/* ivg_adapter_open(): opens an adapter for `model`. Since 0.1.
+ * Returns: IVG_OK; MISMATCH if a tensor does not fit the model, naming it; NOT_FOUND, IO, CORRUPT_FILE, UNSUPPORTED.
+ * Ownership: free `*out`; it keeps `model` alive. Threads: any. */
+IVG_API IVG_MUST_USE ivg_status ivg_adapter_open(ivg_adapter *IVG_NULLABLE *IVG_NONNULL out,
+                                                 const ivg_model *model, const char *path,
+                                                 ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_adapter_free(): gives the handle back; NULL is fine. Since 0.1. */
+IVG_API void ivg_adapter_free(ivg_adapter *IVG_NULLABLE adapter) IVG_NOEXCEPT;
+
+/* An explicit value model: a head on a trunk's final hidden state, with its own adapter if the file has one.
+ * A vocabulary head values every next token in one pass; a scalar head values the text so far. Immutable. */
+typedef struct ivg_value_head ivg_value_head;
+
+/* ivg_value_head_open(): opens a value head for `model`. Since 0.1. Otherwise as ivg_adapter_open. */
+IVG_API IVG_MUST_USE ivg_status ivg_value_head_open(ivg_value_head *IVG_NULLABLE *IVG_NONNULL out,
+                                                    const ivg_model *model, const char *path,
+                                                    ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_value_head_free(): gives the handle back; NULL is fine. Since 0.1. */
+IVG_API void ivg_value_head_free(ivg_value_head *IVG_NULLABLE head) IVG_NOEXCEPT;
+
+/* ---- 7 Guidance ----------------------------------------------------------------------------------------- */
+
+/* What "better" means and how to search for it. Parts in the role TILT change every token's distribution
+ *     logits = base + sum_i w_i (tuned_i - untuned_i) + sum_j w_j Q_j            (IVG eq. 6, 7)
+ * parts in the role SCORE rank whole rows at the end of each chunk:
+ *     S = sum_i w_i sum_t (log p_tuned - log p_untuned) + sum_j w_j V_j          (IVG eq. 9, 10)
+ * The search draws W * K rows, keeps the best W after every L tokens, copies each K times, and so on.
+ *
+ *     method                    parts                          width W   successors K   chunk L
+ *     plain sampling            none                                 1              1       0
+ *     EFT (implicit, tokens)    implicit, TILT                       1              1       0
+ *     EFT (explicit, tokens)    explicit, TILT                       1              1       0
+ *     best of N                 any, SCORE                           1              N       0
+ *     chunk-level beam search   any, SCORE                           W              K       L
+ *     IVG                       implicit TILT + explicit SCORE       W              K       L
+ *
+ * Good starts: short text W 4, K 4, L 5; chat W 2, K 2, L 30; best of 16; weight 1.
+ *
+ * Every model of a guidance has its own prompt template: a text in which {prompt} stands for the request's
+ * prompt (a text without {prompt} is a prompt of its own; NULL is the bare prompt). TILT needs one
+ * vocabulary with the base model; SCORE works across vocabularies by text.
+ *
+ * Threads: build it on one thread; once a session has used it, it must not be added to. */
+typedef struct ivg_guidance ivg_guidance;
+
+enum {
+  IVG_ROLE_TILT = 1,
+  IVG_ROLE_SCORE = 2,
+
+  IVG_FINISHED_POOL = 0, /* a finished row keeps one slot and competes, at no cost        */
+  IVG_FINISHED_TILE = 1, /* a finished row is copied K times like any other               */
+
+  IVG_CANDIDATES_TILTED = 0, /* top-k of the tilted logits                                */
+  IVG_CANDIDATES_BASE = 1    /* tilt only the base's top-k                                */
+};
+
+typedef struct ivg_guidance_options {
+  uint32_t struct_size;
+  uint32_t width;         /* W, rows kept; 0: 1                                                    */
+  uint32_t successors;    /* K, copies of each kept row; 0: 1                                      */
+  uint32_t chunk;         /* L, tokens between selections; 0: select once, at the end              */
+  uint32_t finished_rows; /* IVG_FINISHED_...                                                      */
+  uint32_t dedupe;        /* 1: of kept rows with equal text only the best stays                   */
+  uint32_t candidates;    /* IVG_CANDIDATES_...                                                    */
+  uint32_t reserved;
+} ivg_guidance_options;
+
+/* An implicit value: beta (log p_tuned - log p_untuned). Models NULL: the adapter's model, else the session's.
+ * With untuned_model, untuned_adapter and untuned_template all NULL, the base model's own row is the untuned one. */
+typedef struct ivg_implicit_options {
+  uint32_t struct_size;
+  uint32_t role; /* IVG_ROLE_... or both; 0: TILT */
+  const ivg_model *IVG_NULLABLE tuned_model;
+  const ivg_adapter *IVG_NULLABLE tuned_adapter;
+  const char *IVG_NULLABLE tuned_template;
+  const ivg_model *IVG_NULLABLE untuned_model;
+  const ivg_adapter *IVG_NULLABLE untuned_adapter;
+  const char *IVG_NULLABLE untuned_template;
+  uint32_t length_average; /* 1: a SCORE is divided by the number of tokens */
+  uint32_t reserved;
+} ivg_implicit_options;
+
+/* An explicit value: a trained prefix scorer. */
+typedef struct ivg_explicit_options {
+  uint32_t struct_size;
+  uint32_t role; /* IVG_ROLE_... or both; 0: SCORE */
+  const ivg_value_head *IVG_NULLABLE head; /* required */
+  const char *IVG_NULLABLE template_text;  /* NULL: {prompt} */
+} ivg_explicit_options;
+
+/* The host's own scorer: writes one score for each of `count` texts (the responses so far; one that a stop string ended
+ * still has it at its end) that answer `prompt`. Returns 0, or non-zero to fail the running call with IVG_ERROR_CALLBACK.
+ * Runs on the thread that called ivg_session_next; must not call back into that session; must not unwind. */
+typedef int32_t (*ivg_scorer_fn)(void *IVG_NULLABLE user_data, const char *prompt, size_t prompt_length,
+                                 const char *IVG_NONNULL const *IVG_NONNULL texts, const size_t *text_lengths,
+                                 const int32_t *finished, size_t count, double *scores);
+
+typedef struct ivg_scorer_options {
+  uint32_t struct_size;
+  uint32_t reserved;
+  ivg_scorer_fn IVG_NULLABLE score; /* required */
+  void *IVG_NULLABLE user_data;
+  void (*IVG_NULLABLE finalizer)(void *IVG_NULLABLE user_data); /* called when the last user of the guidance is gone */
+} ivg_scorer_options;
+
+/* ..._init(): fill a struct with the defaults. Since 0.1. */
+IVG_API void ivg_guidance_options_init(ivg_guidance_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+IVG_API void ivg_implicit_options_init(ivg_implicit_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+IVG_API void ivg_explicit_options_init(ivg_explicit_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+IVG_API void ivg_scorer_options_init(ivg_scorer_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+
+/* ivg_guidance_create(): a guidance without parts. Since 0.1.
+ * Returns: IVG_OK, or INVALID_ARGUMENT naming the field. Ownership: free `*out`. Threads: any. */
+IVG_API IVG_MUST_USE ivg_status ivg_guidance_create(ivg_guidance *IVG_NULLABLE *IVG_NONNULL out,
+                                                    const ivg_guidance_options *IVG_NULLABLE options,
+                                                    ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_guidance_free(): gives the handle back; NULL is fine. Since 0.1. */
+IVG_API void ivg_guidance_free(ivg_guidance *IVG_NULLABLE guidance) IVG_NOEXCEPT;
+
+/* ivg_guidance_add_implicit(): adds an implicit value with its weight (strength; 1 is usual, 0 turns it off,
+ * negative values steer away). Any number may be added. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT; MISMATCH if an adapter is for another model.
+ * Ownership: keeps models and adapters alive. */
+IVG_API IVG_MUST_USE ivg_status ivg_guidance_add_implicit(ivg_guidance *guidance,
+                                                          const ivg_implicit_options *options, double weight,
+                                                          ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_guidance_add_explicit(): adds an explicit value with its weight. Otherwise as above. Since 0.1. */
+IVG_API IVG_MUST_USE ivg_status ivg_guidance_add_explicit(ivg_guidance *guidance,
+                                                          const ivg_explicit_options *options, double weight,
+                                                          ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_guidance_add_scorer(): adds the host's own scorer (role SCORE) with its weight. Since 0.1.
+ * On an error the finalizer is not called. */
+IVG_API IVG_MUST_USE ivg_status ivg_guidance_add_scorer(ivg_guidance *guidance,
+                                                        const ivg_scorer_options *options, double weight,
+                                                        ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ---- 8 Sessions ----------------------------------------------------------------------------------------- */
+
+/* The state of generating: key/value memory, scratch, worker threads, one request at a time. What a request has
+ * computed for its prompts is reused by the next one that begins alike. */
+typedef struct ivg_session ivg_session;
+
+enum {
+  IVG_ACTIVATIONS_PRECISE = 0, /* 15 bits in products with quantised weights: logits as with float activations */
+  IVG_ACTIVATIONS_FAST = 1     /* 8 bits, as other engines do: half the integer work, visible rounding noise   */
+};
+
+typedef struct ivg_session_options {
+  uint32_t struct_size;
+  uint32_t thread_count;   /* 0: the processors this process may use                                  */
+  uint32_t context_length; /* tokens a sequence may hold; 0: the model's, capped by the memory budget */
+  uint32_t activations;    /* IVG_ACTIVATIONS_...; changes results, so equal sessions need it equal    */
+  uint64_t memory_budget;  /* bytes beside the mapped files; 0: three quarters of the machine's memory */
+} ivg_session_options;
+
+/* ivg_session_options_init(): fills `options` with the defaults. Since 0.1. */
+IVG_API void ivg_session_options_init(ivg_session_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+
+/* ivg_session_create(): a session on a base model. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT; UNSUPPORTED for a vocabulary-only model; OUT_OF_MEMORY.
+ * Ownership: free `*out`; it keeps `model` alive. Threads: any. */
+IVG_API IVG_MUST_USE ivg_status ivg_session_create(ivg_session *IVG_NULLABLE *IVG_NONNULL out,
+                                                   const ivg_model *model,
+                                                   const ivg_session_options *IVG_NULLABLE options,
+                                                   ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_session_free(): stops the worker threads and gives everything back; NULL is fine. Since 0.1. */
+IVG_API void ivg_session_free(ivg_session *IVG_NULLABLE session) IVG_NOEXCEPT;
+
+/* ivg_session_cancel(): makes the running call on the session return IVG_ERROR_CANCELLED. Since 0.1.
+ *
+ * One atomic store: call it from any thread or a signal handler, until ivg_session_free begins. It stops a prompt
+ * being read, too. Never fails. The calls that it stops are ivg_session_next, ivg_session_score and
+ * ivg_sequence_evaluate; without one of them running, the next of them is cancelled. The session stays usable at
+ * the last whole token: ivg_session_next may go on, or another request may begin. */
+IVG_API void ivg_session_cancel(ivg_session *session) IVG_NOEXCEPT;
+
+/* ---- 9 Generating --------------------------------------------------------------------------------------- */
+
+#define IVG_GREEDY (-1.0f)         /* a temperature: always the most probable token */
+#define IVG_TOP_K_OFF UINT32_MAX   /* a top_k: the whole vocabulary                 */
+
+enum {
+  IVG_GENERATE_IGNORE_END = 1, /* end tokens are ordinary tokens                                    */
+  IVG_GENERATE_ATTRIBUTION = 2 /* keep per-token base log-probabilities and guide log-ratios        */
+};
+
+/* The host's own step in sampling: may change `logits` (tilted, raw scale) of one row in place. `tokens`: the row's
+ * generated tokens so far. Returns 0, or non-zero to fail the running call with IVG_ERROR_CALLBACK.
+ * Runs on the thread that called ivg_session_next; must not call back into that session; must not unwind. */
+typedef int32_t (*ivg_logits_processor_fn)(void *IVG_NULLABLE user_data, uint32_t row, const int32_t *tokens,
+                                           size_t token_count, float *logits, size_t vocabulary_size);
+
+/* Order within a step: banned tokens, tilt, repetition penalty, logits processor, temperature, top-k, top-p, min-p. */
+typedef struct ivg_generate_options {
+  uint32_t struct_size;
+  uint32_t max_tokens;      /* hard bound on generated tokens; 0: 128                                  */
+  uint64_t seed;            /* equal seeds give equal text                                             */
+  float temperature;        /* 0: 0.7; IVG_GREEDY: the most probable token                             */
+  float top_p;              /* 0 or 1: off                                                             */
+  float min_p;              /* keep tokens of at least min_p times the largest probability; 0: off     */
+  float repetition_penalty; /* divides positive, multiplies negative logits of seen tokens; 0 or 1: off */
+  uint32_t top_k;           /* 0: 50; IVG_TOP_K_OFF                                                     */
+  uint32_t flags;           /* IVG_GENERATE_...                                                        */
+  uint32_t top_log_probabilities; /* how many alternatives a step reports; 0: none; at most 64         */
+  uint32_t reserved;
+  const char *IVG_NULLABLE prompt_template; /* for the base model; NULL: {prompt}                      */
+  const char *IVG_NONNULL const *IVG_NULLABLE stop_strings; /* a row ends before the first of these    */
+  size_t stop_string_count;
+  const int32_t *IVG_NULLABLE end_tokens; /* further tokens that end a row, beside the model's own     */
+  size_t end_token_count;
+  const int32_t *IVG_NULLABLE banned_tokens; /* never generated                                        */
+  size_t banned_token_count;
+  ivg_logits_processor_fn IVG_NULLABLE logits_processor;
+  void *IVG_NULLABLE logits_processor_data;
+} ivg_generate_options;
+
+enum {
+  IVG_FINISH_NONE = 0,   /* not finished                       */
+  IVG_FINISH_END = 1,    /* an end token (not part of the text) */
+  IVG_FINISH_STOP = 2,   /* a stop string (not part of the text) */
+  IVG_FINISH_LENGTH = 3  /* max_tokens                         */
+};
+
+enum { IVG_STEP_TOKEN = 0, IVG_STEP_CHUNK = 1 };
+
+/* What ivg_session_next() brought. `struct_size` is set by the caller before the first call. */
+typedef struct ivg_step {
+  uint32_t struct_size;
+  uint32_t kind;          /* IVG_STEP_TOKEN with one row, IVG_STEP_CHUNK (a selection) with more             */
+  int32_t token;          /* the token; -1 for a chunk                                                       */
+  uint32_t finish_reason; /* IVG_FINISH_...: not NONE in the last step                                       */
+  float log_probability;  /* of `token` under the guided distribution at temperature 1, untruncated          */
+  uint32_t top_count;     /* entries of the two arrays below                                                 */
+  double value;           /* score of the leading row; 0 without SCORE parts                                 */
+  const char *IVG_NULLABLE text; /* new text that will not change any more: whole code points, may be empty  */
+  size_t text_length;     /* bytes */
+  const int32_t *IVG_NULLABLE top_tokens;            /* [top_count] most probable first; one row only         */
+  const float *IVG_NULLABLE top_log_probabilities;   /* [top_count] as log_probability                        */
+} ivg_step;
+
+/* ivg_generate_options_init(): fills `options` with the defaults. Since 0.1. */
+IVG_API void ivg_generate_options_init(ivg_generate_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+
+/* ivg_session_begin(): starts a request; a request that was under way is dropped. Since 0.1.
+ *
+ * Tokenises and plans, takes the memory, computes nothing. The prompt is raw text in which special tokens are
+ * parsed; BOS is added only where the file asks for it. `options` and `guidance` may be NULL. An empty prompt is
+ * allowed where the file has a BOS or EOS token to begin with.
+ * Returns: IVG_OK; INVALID_ARGUMENT; CONTEXT_FULL if prompt and max_tokens exceed the context; OUT_OF_MEMORY
+ *          naming the bytes needed and the budget; MISMATCH if vocabularies differ in a TILT.
+ * Ownership: copies everything; keeps `guidance` alive. */
+IVG_API IVG_MUST_USE ivg_status ivg_session_begin(ivg_session *session, const char *prompt,
+                                                  size_t prompt_length,
+                                                  const ivg_generate_options *IVG_NULLABLE options,
+                                                  const ivg_guidance *IVG_NULLABLE guidance,
+                                                  ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_session_next(): generates the next token (one row) or chunk (several rows). Since 0.1.
+ *
+ * The first call also reads the prompt. Text is held back while it may still become part of a stop string, is
+ * an incomplete code point, or (several rows) while kept rows differ in it; the last step brings the rest.
+ * Returns: IVG_OK and fills `step`; IVG_DONE when the text has ended (and ever after); CANCELLED, after which the
+ *          call may be repeated; CALLBACK; INVALID_ARGUMENT without a begun request; CONTEXT_FULL or OUT_OF_MEMORY if a
+ *          SCORE part of another vocabulary needs more tokens for the text than its model, or the budget, holds.
+ * Ownership: pointers in `step` are borrowed until the next call on the session. */
+IVG_API IVG_MUST_USE ivg_status ivg_session_next(ivg_session *session, ivg_step *step,
+                                                 ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_memory_required(): bytes that a session with one such request takes beside the mapped files. Since 0.1.
+ *
+ * `prompt_token_count`: tokens of the longest prompt. The figure is an upper bound, and what begin compares with the
+ * budget. `session`, `options`, `guidance` may be NULL.
+ * Threads: const. */
+IVG_API IVG_MUST_USE ivg_status ivg_memory_required(const ivg_model *model,
+                                                    const ivg_session_options *IVG_NULLABLE session,
+                                                    const ivg_generate_options *IVG_NULLABLE options,
+                                                    const ivg_guidance *IVG_NULLABLE guidance,
+                                                    size_t prompt_token_count, uint64_t *bytes,
+                                                    ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ---- 10 Results ----------------------------------------------------------------------------------------- */
+
+/* The request as a whole. `struct_size` is set by the caller. */
+typedef struct ivg_result {
+  uint32_t struct_size;
+  uint32_t candidate_count;    /* kept rows, best first; valid between steps too */
+  uint32_t finish_reason;      /* of the best row */
+  uint32_t guide_count;        /* implicit and explicit TILT or SCORE parts, in the order they were added */
+  uint64_t prompt_token_count; /* of the base prompt */
+  uint64_t reused_token_count; /* of these, taken from an earlier request */
+  uint64_t token_count;        /* tokens sampled over all rows */
+  double prompt_seconds;       /* until the first token */
+  double generate_seconds;     /* after it */
+  uint64_t memory_used;        /* bytes beside the mapped files, as compared with the budget */
+} ivg_result;
+
+/* One kept row. `struct_size` is set by the caller. */
+typedef struct ivg_candidate {
+  uint32_t struct_size;
+  uint32_t finish_reason;
+  double score;            /* S of the whole row; 0 without SCORE parts                         */
+  double log_probability;  /* sum over its tokens                                               */
+  const char *IVG_NULLABLE text; /* without stop string and end token; invalid bytes as U+FFFD  */
+  size_t text_length;
+  const int32_t *IVG_NULLABLE tokens; /* [token_count] with the end token, if that was its end   */
+  size_t token_count;
+  const float *IVG_NULLABLE log_probabilities;      /* [token_count]                             */
+  const float *IVG_NULLABLE base_log_probabilities; /* [token_count] with IVG_GENERATE_ATTRIBUTION */
+  const float *IVG_NULLABLE guide_values;           /* [token_count][guide_count] with ..._ATTRIBUTION: the log-ratio of
+                                                       an implicit part, the Q of an explicit one; NaN if not in hand
+                                                       (explicit parts that only SCORE, other vocabularies) */
+} ivg_candidate;
+
+/* ivg_session_result(): describes the current request. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT without a begun request. */
+IVG_API IVG_MUST_USE ivg_status ivg_session_result(const ivg_session *session, ivg_result *result,
+                                                   ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_session_candidate(): kept row `index`, best first. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT past the end. Ownership: borrowed until the next call on the session. */
+IVG_API IVG_MUST_USE ivg_status ivg_session_candidate(ivg_session *session, uint32_t index,
+                                                      ivg_candidate *candidate,
+                                                      ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ---- 11 Sequences --------------------------------------------------------------------------------------- */
+
+/* A sequence of evaluated tokens within a session, for hosts that bring their own loop. Sequences share the session's
+ * memory and stay valid across its requests. */
+typedef struct ivg_sequence ivg_sequence;
+
+/* ivg_sequence_create(): an empty sequence on the session's model; `adapter` may be NULL. Since 0.1.
+ * Returns: IVG_OK; MISMATCH for an adapter of another model; OUT_OF_MEMORY. Ownership: free `*out`; keeps the
+ * session alive. Threads: as a call on `session`, like every function on sequences. */
+IVG_API IVG_MUST_USE ivg_status ivg_sequence_create(ivg_sequence *IVG_NULLABLE *IVG_NONNULL out,
+                                                    ivg_session *session,
+                                                    const ivg_adapter *IVG_NULLABLE adapter,
+                                                    ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_sequence_fork(): a copy, at no cost until it differs. Since 0.1. Returns and ownership as create. */
+IVG_API IVG_MUST_USE ivg_status ivg_sequence_fork(ivg_sequence *IVG_NULLABLE *IVG_NONNULL out,
+                                                  ivg_sequence *source,
+                                                  ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_sequence_free(): gives the sequence back; NULL is fine. Since 0.1. */
+IVG_API void ivg_sequence_free(ivg_sequence *IVG_NULLABLE sequence) IVG_NOEXCEPT;
+
+/* ivg_sequence_evaluate(): appends tokens and computes their states. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT for an id outside the vocabulary; CONTEXT_FULL, OUT_OF_MEMORY, CANCELLED, all of
+ * which leave the sequence as it was. */
+IVG_API IVG_MUST_USE ivg_status ivg_sequence_evaluate(ivg_sequence *sequence, const int32_t *tokens,
+                                                      size_t count,
+                                                      ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_sequence_truncate(): forgets all but the first `length` tokens. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT if it has fewer. Logits are gone until the next evaluate. */
+IVG_API IVG_MUST_USE ivg_status ivg_sequence_truncate(ivg_sequence *sequence, size_t length,
+                                                      ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_sequence_length(): how many tokens it holds. Since 0.1. */
+IVG_API size_t ivg_sequence_length(const ivg_sequence *sequence) IVG_NOEXCEPT;
+
+/* ivg_sequence_logits(): the raw logits after the last evaluated token. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT before any evaluate. Ownership: `*logits`, [*count] = [vocabulary_size], is borrowed until
+ * the next call on the sequence. */
+IVG_API IVG_MUST_USE ivg_status ivg_sequence_logits(ivg_sequence *sequence,
+                                                    const float *IVG_NULLABLE *IVG_NONNULL logits,
+                                                    size_t *count,
+                                                    ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ---- 12 Scoring ----------------------------------------------------------------------------------------- */
+
+enum { IVG_SCORE_ENDED = 1 /* the texts are complete: the scorer sees its own end token after them */ };
+
+/* ivg_session_score(): S of each of `count` texts as answers to `prompt`, by the SCORE parts of `guidance`. Since 0.1.
+ *
+ * A request under way is dropped. An implicit part gives the summed log-ratio, an explicit one V(x, y).
+ * Returns: as ivg_session_begin; INVALID_ARGUMENT if `guidance` has no SCORE part; CANCELLED, CALLBACK. */
+IVG_API IVG_MUST_USE ivg_status ivg_session_score(ivg_session *session, const ivg_guidance *guidance,
+                                                  const char *prompt, size_t prompt_length,
+                                                  const char *IVG_NONNULL const *IVG_NONNULL texts,
+                                                  const size_t *text_lengths, size_t count, uint32_t flags,
+                                                  double *scores,
+                                                  ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ---- 13 Hosted models ----------------------------------------------------------------------------------- */
+
+/* One row that a hosted model is asked about: all its tokens so far, and where its logits go. */
+typedef struct ivg_hosted_row {
+  const int32_t *tokens;  /* [token_count] prompt and generated tokens */
+  size_t token_count;
+  float *logits;          /* [vocabulary_size], to be written: raw logits of the next token */
+} ivg_hosted_row;
+
+/* The host's own model: fills in the logits of `count` rows. Returns 0, or non-zero to fail the running call with
+ * IVG_ERROR_CALLBACK. Runs on the thread that called into the session; must not unwind. */
+typedef int32_t (*ivg_hosted_logits_fn)(void *IVG_NULLABLE user_data, const ivg_hosted_row *rows, size_t count,
+                                        size_t vocabulary_size);
+
+typedef struct ivg_hosted_options {
+  uint32_t struct_size;
+  uint32_t context_length; /* tokens a row may hold; 0: 4096 */
+  ivg_hosted_logits_fn IVG_NULLABLE logits; /* required */
+  void *IVG_NULLABLE user_data;
+  void (*IVG_NULLABLE finalizer)(void *IVG_NULLABLE user_data); /* called when the last user is gone */
+} ivg_hosted_options;
+
+/* ivg_hosted_options_init(): fills `options` with the defaults. Since 0.1. */
+IVG_API void ivg_hosted_options_init(ivg_hosted_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+
+/* ivg_model_create_hosted(): a model whose logits the host computes, to be steered like any other. Since 0.1.
+ *
+ * `vocabulary` gives the tokenizer: a model file with the same vocabulary, or a vocabulary-only one. Usable as a
+ * session's base and as a tuned or untuned guide; not for adapters, value heads and sequences.
+ * Returns: IVG_OK; INVALID_ARGUMENT. Ownership: free `*out`; keeps `vocabulary` alive. On an error the finalizer is not called. */
+IVG_API IVG_MUST_USE ivg_status ivg_model_create_hosted(ivg_model *IVG_NULLABLE *IVG_NONNULL out,
+                                                        const ivg_model *vocabulary,
+                                                        const ivg_hosted_options *options,
+                                                        ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+
+#if defined(__clang__)
+#  pragma clang assume_nonnull end
+#  pragma clang diagnostic pop
+#endif
+#endif /* IVG_H */
