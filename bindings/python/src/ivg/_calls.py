@@ -1,0 +1,227 @@
+"""How calls into a session are made: one at a time, and so that Ctrl-C stops them.
+
+A C call that runs on the main thread keeps Python from seeing a signal until it returns. So the main thread
+hands long calls to a helper thread and waits on a lock, which a signal interrupts. Other threads never see
+signals and call directly.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import threading
+from collections import deque
+from typing import Any
+
+from . import _bindings as c
+from ._errors import Error
+from ._library import call, lib, new_error, take_error
+
+# A signal that another thread of the process received does not end a wait on a lock; this bounds the delay.
+_GLANCE_SECONDS = 0.05
+
+
+class _Failure(threading.local):
+    """What a callback on this thread raised during the running call."""
+
+    exception: BaseException | None = None
+
+
+_failure = _Failure()
+
+
+def store_failure(exception: BaseException) -> None:
+    """Called by a callback that cannot let its exception pass through C. It is raised when the call returns."""
+    if _failure.exception is None:
+        _failure.exception = exception
+
+
+def _perform(function: Any, arguments: tuple[Any, ...]) -> tuple[int, BaseException | None]:
+    outer, _failure.exception = _failure.exception, None  # a callback may make calls on other sessions
+    try:
+        status = int(function(*arguments))
+        return status, _failure.exception
+    finally:
+        _failure.exception = outer
+
+
+class _Job:
+    """A call that the helper makes."""
+
+    __slots__ = ("arguments", "claim", "done", "exception", "finished", "function", "gate", "status")
+
+    def __init__(self, function: Any, arguments: tuple[Any, ...], gate: Gate) -> None:
+        self.function = function
+        self.arguments = arguments
+        self.gate = gate
+        self.claim = threading.Lock()  # whoever takes it decides whether the call is made
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.finished = False
+        self.status = 0
+        self.exception: BaseException | None = None
+
+    def run(self) -> None:
+        if not self.claim.acquire(blocking=False):
+            return
+        self.gate.runner = threading.get_ident()
+        try:
+            self.status, self.exception = _perform(self.function, self.arguments)
+        except BaseException as exception:  # a ctypes conversion error, for one
+            self.status, self.exception = c.IVG_ERROR_INTERNAL, exception
+        finally:
+            self.gate.runner = 0
+            self.finished = True
+            self.done.release()
+
+
+class _Helper:
+    """The thread that makes calls for the main thread.
+
+    It is a daemon: between calls it waits on a queue for ever, and the main thread never leaves the
+    interpreter during a call, because it waits for each one's end.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        self._started = False
+        self._busy = False
+
+    def available(self) -> bool:
+        """Whether the caller is the main thread, and the helper can take a call for it."""
+        if threading.current_thread() is not threading.main_thread() or self._busy:
+            return False
+        if not self._started:
+            try:
+                threading.Thread(target=self._serve, name="ivg-calls", daemon=True).start()
+            except RuntimeError:  # the interpreter is shutting down
+                return False
+            self._started = True
+        return True
+
+    def _serve(self) -> None:
+        while True:
+            self._jobs.get().run()
+
+    def make(self, job: _Job) -> None:
+        """Has the job done and waits for it. Interrupted, it cancels the call, waits for its end and raises."""
+        self._busy = True
+        try:
+            self._jobs.put(job)
+            while not job.done.acquire(timeout=_GLANCE_SECONDS):
+                pass
+        except BaseException:
+            while True:
+                try:
+                    self._stop(job)
+                    break
+                except BaseException:  # an impatient second Ctrl-C: the call must still end first
+                    continue
+            raise
+        finally:
+            self._busy = False
+
+    @staticmethod
+    def _stop(job: _Job) -> None:
+        if not job.finished and job.claim.acquire(blocking=False):
+            job.finished = True  # it had not begun, and will not
+        while not job.finished:
+            job.gate.aimed_cancel()
+            job.done.acquire(timeout=_GLANCE_SECONDS)
+
+
+_helper = _Helper()
+
+
+def _after_fork() -> None:
+    global _helper
+    _helper = _Helper()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+class Gate:
+    """Lets one call at a time into a session and its sequences.
+
+    `with gate.turn:` around a call and the reading of what it lent.
+    """
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.runner = 0  # the thread inside libivg
+        self.number = 0  # of the running or last call
+        self.aimed: int | None = None  # the call that a cancel of ours was meant for; it may hit the next one
+        self._caller = 0  # the thread that waits for it
+        self._lock = threading.Lock()
+        self._garbage: deque[tuple[Any, Any]] = deque()
+
+    @property
+    def turn(self) -> threading.Lock:
+        """The lock, unless this thread would wait for itself."""
+        if threading.get_ident() in (self._caller, self.runner):
+            raise Error("this session is busy with a call; a callback must not use the session that called it")
+        return self._lock
+
+    def short(self, function: Any, *arguments: Any) -> int:
+        """Makes a call that takes no time. Its last parameter is the error."""
+        self.sweep()
+        return call(function, *arguments)
+
+    def long(self, function: Any, *arguments: Any) -> int:
+        """Makes a call that may take long and can be cancelled. Its last parameter is the error."""
+        self.sweep()
+        while True:
+            self.number += 1
+            error = new_error()
+            try:
+                status, exception = self._make(function, (*arguments, ctypes.byref(error)))
+            except BaseException:
+                lib.ivg_error_free(error)
+                raise
+            cancelled = status == c.IVG_ERROR_CANCELLED
+            stray = self.aimed is not None and self.aimed != self.number
+            if stray or cancelled:
+                self.aimed = None
+            if not (stray and cancelled):
+                break
+            lib.ivg_error_free(error)  # the cancel was meant for an earlier call
+        if exception is not None:
+            lib.ivg_error_free(error)
+            raise exception
+        if status < 0:
+            raise take_error(status, error)
+        return status
+
+    def aimed_cancel(self) -> None:
+        """Cancels the running call; if it comes too late, no other call suffers."""
+        self.aimed = self.number
+        lib.ivg_session_cancel(self.handle)
+
+    def _make(self, function: Any, arguments: tuple[Any, ...]) -> tuple[int, BaseException | None]:
+        self._caller = threading.get_ident()
+        try:
+            if _helper.available():
+                job = _Job(function, arguments, self)
+                _helper.make(job)
+                return job.status, job.exception
+            self.runner = self._caller
+            return _perform(function, arguments)
+        finally:
+            self._caller = self.runner = 0
+
+    def discard(self, free: Any, handle: Any) -> None:
+        """Frees a sequence now, or before the next call. May be called by the garbage collector."""
+        self._garbage.append((free, handle))
+        if self._lock.acquire(blocking=False):
+            try:
+                self.sweep()
+            finally:
+                self._lock.release()
+
+    def sweep(self) -> None:
+        """Frees what was discarded during a call."""
+        while self._garbage:
+            free, handle = self._garbage.popleft()
+            free(handle)

@@ -1,0 +1,254 @@
+"""What models and sessions have in common: generating, chatting, scoring."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping
+from collections.abc import Sequence as ListOf
+from typing import TYPE_CHECKING, Any
+
+from ._chat import render_chat
+from ._errors import InvalidArgumentError
+from ._sampling import SamplingOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._guidance import Explicit, Guidance, Implicit, Scorer
+    from ._model import Model, ValueHead
+    from ._results import Completion, Step
+    from ._sampling import SamplingKeywords
+    from ._session import Session
+    from ._stream import Stream
+
+
+class Generates:
+    """The methods that `Model` and `Session` share.
+
+    Keyword arguments of the generating methods are the fields of `SamplingOptions`; `sampling=` gives many at once,
+    and keywords beside it win. `template`, with "{prompt}" in it, is put around the prompt for the base model only:
+    guides have their own.
+    """
+
+    __slots__ = ()
+
+    def _generating_session(self) -> Session:
+        raise NotImplementedError
+
+    def _model(self) -> Model:
+        raise NotImplementedError
+
+    def stream(
+        self,
+        prompt: str | bytes,
+        *,
+        guidance: Guidance | None = None,
+        template: str | None = None,
+        sampling: SamplingOptions | None = None,
+        **options: Unpack[SamplingKeywords],
+    ) -> Stream:
+        """Generates step by step: `for step in model.stream("Once"): print(step.text, end="", flush=True)`.
+
+        The request is checked here; the prompt is read with the first step. A step is a token, or with a search a
+        chunk. `step.text` consists of whole characters and never changes later.
+        """
+        return self._stream(prompt, guidance, template, sampling, options, threading.get_ident())
+
+    def _stream(
+        self,
+        prompt: str | bytes,
+        guidance: Guidance | None,
+        template: str | None,
+        sampling: SamplingOptions | None,
+        options: SamplingKeywords,
+        owner: object,
+    ) -> Stream:
+        from ._stream import Stream
+
+        chosen = (sampling or SamplingOptions()).replace(options)
+        return Stream(self._generating_session(), prompt, template, guidance, chosen, owner)
+
+    def generate(
+        self,
+        prompt: str | bytes,
+        *,
+        guidance: Guidance | None = None,
+        template: str | None = None,
+        sampling: SamplingOptions | None = None,
+        **options: Unpack[SamplingKeywords],
+    ) -> Completion:
+        """Generates a text: `print(model.generate("Once upon a time", max_tokens=50, seed=1).text)`.
+
+        prompt: raw text; special tokens in it are parsed, and BOS is added only where the file asks for it.
+        """
+        with self._stream(prompt, guidance, template, sampling, options, threading.get_ident()) as stream:
+            for _ in stream:
+                pass
+            return stream.completion
+
+    async def agenerate(
+        self,
+        prompt: str | bytes,
+        *,
+        guidance: Guidance | None = None,
+        template: str | None = None,
+        sampling: SamplingOptions | None = None,
+        **options: Unpack[SamplingKeywords],
+    ) -> Completion:
+        """`generate` for asyncio: the work is done on another thread, and cancelling the task stops it."""
+        stream = await self._astream(prompt, guidance, template, sampling, options)
+        try:
+            while await self._anext(stream) is not None:
+                pass
+            return stream.completion
+        finally:
+            stream.close()
+
+    async def astream(
+        self,
+        prompt: str | bytes,
+        *,
+        guidance: Guidance | None = None,
+        template: str | None = None,
+        sampling: SamplingOptions | None = None,
+        **options: Unpack[SamplingKeywords],
+    ) -> AsyncIterator[Step]:
+        """`stream` for asyncio: `async for step in model.astream("Once"): ...`"""
+        stream = await self._astream(prompt, guidance, template, sampling, options)
+        try:
+            while (step := await self._anext(stream)) is not None:
+                yield step
+        finally:
+            stream.close()
+
+    async def _astream(
+        self,
+        prompt: str | bytes,
+        guidance: Guidance | None,
+        template: str | None,
+        sampling: SamplingOptions | None,
+        options: SamplingKeywords,
+    ) -> Stream:
+        # An object of its own as the owner: tasks of one thread wait for each other like threads do.
+        starting = asyncio.ensure_future(
+            asyncio.to_thread(self._stream, prompt, guidance, template, sampling, options, object())
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(lambda done: None if done.cancelled() else _close(done))
+            raise
+
+    async def _anext(self, stream: Stream) -> Step | None:
+        working = asyncio.ensure_future(asyncio.to_thread(next, stream, None))
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            while not working.done():
+                stream.cancel()
+                await asyncio.wait([working], timeout=0.05)
+            working.exception()  # seen
+            raise
+
+    def render_chat(
+        self,
+        messages: ListOf[Mapping[str, Any]],
+        template: str | None = None,
+        *,
+        add_generation_prompt: bool = True,
+        **variables: Any,
+    ) -> str:
+        """The prompt that the model's chat template, or `template`, makes of messages.
+
+        Templates run in jinja2's immutable sandbox. `variables` are passed to the template, e.g. `tools`.
+        """
+        model = self._model()
+        source = template if template is not None else model.info.chat_template
+        if source is None:
+            raise InvalidArgumentError(
+                f"{model.info.path or 'this model'} has no chat template (tokenizer.chat_template); "
+                f"pass template=, or generate() from a prompt of your own"
+            )
+        begin, end = (
+            "" if token is None else model.detokenize([token])
+            for token in (model.info.begin_token, model.info.end_token)
+        )
+        text = render_chat(
+            source,
+            messages,
+            begin_token=begin,
+            end_token=end,
+            add_generation_prompt=add_generation_prompt,
+            variables=variables,
+        )
+        # Where the file asks for BOS before a prompt, the tokenizer puts it there: it must not come twice.
+        return text.removeprefix(begin) if model.info.adds_begin_token and begin else text
+
+    def chat(
+        self,
+        messages: ListOf[Mapping[str, Any]],
+        template: str | None = None,
+        *,
+        guidance: Guidance | None = None,
+        sampling: SamplingOptions | None = None,
+        **options: Unpack[SamplingKeywords],
+    ) -> Completion:
+        """Answers messages: `model.chat([{"role": "user", "content": "Hello"}]).text`.
+
+        template: a Jinja chat template in place of the file's. Guides see the rendered prompt as their {prompt}.
+        """
+        prompt = self.render_chat(messages, template)
+        return self.generate(prompt, guidance=guidance, sampling=sampling, **options)
+
+    def stream_chat(
+        self,
+        messages: ListOf[Mapping[str, Any]],
+        template: str | None = None,
+        *,
+        guidance: Guidance | None = None,
+        sampling: SamplingOptions | None = None,
+        **options: Unpack[SamplingKeywords],
+    ) -> Stream:
+        """Answers messages step by step."""
+        prompt = self.render_chat(messages, template)
+        return self.stream(prompt, guidance=guidance, sampling=sampling, **options)
+
+    def logits_view(self, prompt: str | bytes) -> memoryview[float]:
+        """The raw logits after a prompt as a flat memoryview of C floats; `numpy.asarray` takes it."""
+        model = self._model()
+        tokens = model.tokenize(prompt)
+        if not tokens:  # as in generating: BOS, else EOS, begins an empty prompt
+            first = model.info.begin_token if model.info.begin_token is not None else model.info.end_token
+            tokens = [] if first is None else [first]
+        with self._generating_session().sequence() as sequence:
+            sequence.evaluate(tokens)
+            return sequence.logits_view()
+
+    def logits(self, prompt: str | bytes) -> list[float]:
+        """The raw logits of the token after a prompt."""
+        return list(self.logits_view(prompt))
+
+    def score(
+        self,
+        by: Guidance | ValueHead | Explicit | Implicit | Scorer,
+        prompt: str | bytes,
+        texts: ListOf[str | bytes],
+        ended: bool = True,
+    ) -> list[float]:
+        """The value of each text as an answer to `prompt`: `model.score(head, "Is it good?", ["Yes.", "No."])`.
+
+        by: a guidance, whose scoring parts are used (all of them, if it has none), or a part of one, or a value head.
+        ended: the texts are complete, so that the scorer sees its end token after them.
+        """
+        from ._guidance import as_guidance
+        from ._session import score_texts
+
+        if isinstance(texts, str | bytes):
+            raise TypeError("texts is a list of texts, not one text")
+        return score_texts(self._generating_session(), as_guidance(by), prompt, texts, ended)
+
+
+def _close(done: asyncio.Future[Stream]) -> None:
+    if done.exception() is None:
+        done.result().close()

@@ -1,0 +1,67 @@
+"""Evaluated tokens of a session."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence as TokenSequence
+from typing import TYPE_CHECKING, Any
+
+from . import _bindings as c
+from ._library import lib
+from ._managed import Managed
+from ._sampling import token_array, unsigned
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+
+class Sequence(Managed):
+    """Evaluated tokens of a session, for hosts that bring their own loop.
+
+    sequence = session.sequence()
+    sequence.evaluate(model.tokenize("Once upon a"))
+    best = max(enumerate(sequence.logits()), key=lambda item: item[1])
+    other = sequence.fork()          # costs nothing until it differs
+    """
+
+    def __init__(self, session: Session, raw: Any) -> None:
+        #: The session that it belongs to.
+        self.session = session
+        self._own(raw, session._gate.discard, lib.ivg_sequence_free)
+        session._sequences.add(self)
+
+    def __len__(self) -> int:
+        """How many tokens it holds."""
+        with self.session._gate.turn:
+            return int(lib.ivg_sequence_length(self._handle))
+
+    def evaluate(self, tokens: TokenSequence[int]) -> None:
+        """Appends tokens and computes their states. On an error the sequence stays as it was."""
+        ids = token_array(tokens)
+        with self.session._gate.turn:
+            self.session._gate.long(lib.ivg_sequence_evaluate, self._handle, ids, len(ids))
+
+    def fork(self) -> Sequence:
+        """A copy."""
+        raw = ctypes.POINTER(c.ivg_sequence)()
+        with self.session._gate.turn:
+            self.session._gate.short(lib.ivg_sequence_fork, ctypes.byref(raw), self._handle)
+        return Sequence(self.session, raw)
+
+    def truncate(self, length: int) -> None:
+        """Forgets all but the first `length` tokens. Logits are gone until the next evaluate."""
+        unsigned(length, 63, "length")
+        with self.session._gate.turn:
+            self.session._gate.short(lib.ivg_sequence_truncate, self._handle, length)
+
+    def logits(self) -> list[float]:
+        """The raw logits after the last evaluated token."""
+        return list(self.logits_view())
+
+    def logits_view(self) -> memoryview[float]:
+        """The same as a flat memoryview of C floats, cheap to give to numpy. It is a copy."""
+        values = ctypes.POINTER(ctypes.c_float)()
+        count = ctypes.c_size_t()
+        with self.session._gate.turn:
+            self.session._gate.short(lib.ivg_sequence_logits, self._handle, ctypes.byref(values), ctypes.byref(count))
+            return memoryview(ctypes.string_at(values, 4 * count.value)).cast("f")

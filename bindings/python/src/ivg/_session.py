@@ -1,0 +1,183 @@
+"""Sessions: generating, token by token or chunk by chunk."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+import weakref
+from collections.abc import Callable
+from collections.abc import Sequence as TokenSequence
+from typing import TYPE_CHECKING, Any
+
+from . import _bindings as c
+from ._calls import Gate
+from ._generates import Generates
+from ._library import call, encode, lib
+from ._managed import Managed
+from ._sampling import unsigned
+from ._sequence import Sequence
+
+if TYPE_CHECKING:
+    from ._guidance import Guidance
+    from ._model import Adapter, Model
+
+
+def native_session_options(
+    threads: int | None, context_length: int | None, memory_budget: int | None
+) -> c.ivg_session_options:
+    """The C form of a session's options."""
+    return c.ivg_session_options(
+        struct_size=ctypes.sizeof(c.ivg_session_options),
+        thread_count=unsigned(threads or 0, 32, "threads"),
+        context_length=unsigned(context_length or 0, 32, "context_length"),
+        memory_budget=unsigned(memory_budget or 0, 64, "memory_budget"),
+    )
+
+
+class Session(Managed, Generates):
+    """The state of generating on one model: memory, worker threads, one request at a time.
+
+        with model.session(threads=2) as session:
+            print(session.generate("Once upon a time"))
+
+    What a request computed for its prompt is reused by the next one that begins alike. Any thread may use a session;
+    a request waits until another thread's has ended. On one thread, a new request drops a stream that was left half
+    read.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threads: int | None = None,
+        context_length: int | None = None,
+        memory_budget: int | None = None,
+    ) -> None:
+        raw = ctypes.POINTER(c.ivg_session)()
+        options = native_session_options(threads, context_length, memory_budget)
+        call(lib.ivg_session_create, ctypes.byref(raw), model._handle, ctypes.byref(options))
+        self._model_reference: Callable[[], Model | None] = lambda: model
+        self._gate = Gate(raw)
+        self._own(raw, _free_session, self._gate)
+        self._life = threading.RLock()  # held while cancelling and while being freed
+        self._turns = threading.Condition()
+        self._turn: Turn | None = None  # the request that has the session
+        self._latest: Turn | None = None  # the request that libivg knows of
+        self._sequences: weakref.WeakSet[Sequence] = weakref.WeakSet()
+
+    def __repr__(self) -> str:
+        return f"<ivg.Session on {self.model!r}>"
+
+    def _generating_session(self) -> Session:
+        return self
+
+    @property
+    def model(self) -> Model:
+        """The base model."""
+        model = self._model_reference()
+        if model is None:
+            raise ValueError("the model of this session is closed")
+        return model
+
+    def _model(self) -> Model:
+        return self.model
+
+    def cancel(self) -> None:
+        """Makes the running call raise CancelledError, also while it reads a long prompt. From any thread.
+
+        Without a running call, the next one is cancelled. The session stays usable.
+        """
+        with self._life:
+            if not self.closed:
+                self._gate.aimed = None
+                lib.ivg_session_cancel(self._raw)
+
+    def _cancel_request(self, turn: Turn) -> None:
+        """Cancels the running call of one request; without one, nothing."""
+        with self._life, self._turns:
+            if not self.closed and self._turn is turn:
+                self._gate.aimed_cancel()
+
+    def close(self) -> None:
+        """Stops the running call, if there is one, and gives everything back."""
+        if self.closed:
+            return
+        self.cancel()
+        with self._gate.turn:
+            for sequence in list(self._sequences):
+                sequence._finalizer()
+            self._gate.sweep()
+            with self._life:
+                super().close()
+
+    def sequence(self, adapter: Adapter | None = None) -> Sequence:
+        """An empty sequence of evaluated tokens, for a loop of your own."""
+        raw = ctypes.POINTER(c.ivg_sequence)()
+        with self._gate.turn:
+            self._gate.short(
+                lib.ivg_sequence_create,
+                ctypes.byref(raw),
+                self._handle,
+                adapter._handle if adapter is not None else None,
+            )
+        return Sequence(self, raw)
+
+    # Taking turns. A request is everything from begin to its last step.
+
+    def _take(self, turn: Turn) -> None:
+        _ = self._gate.turn  # a callback of this very session must not wait for itself
+        with self._turns:
+            while self._turn is not None and self._turn is not turn and self._turn.owner != turn.owner:
+                self._turns.wait()
+            self._turn = turn
+
+    def _leave(self, turn: Turn) -> None:
+        with self._turns:
+            if self._turn is turn:
+                self._turn = None
+                self._turns.notify()
+
+
+def _free_session(gate: Gate, raw: Any) -> None:
+    gate.sweep()
+    lib.ivg_session_free(raw)
+
+
+class Turn:
+    """A request's right to the session."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: object) -> None:
+        self.owner = owner
+
+
+def score_texts(
+    session: Session, guidance: Guidance, prompt: str | bytes, texts: TokenSequence[str | bytes], ended: bool
+) -> list[float]:
+    """`ivg_session_score`, as a request of its own."""
+    data = [encode(text) for text in texts]
+    question = encode(prompt)
+    count = len(data)
+    scores = (ctypes.c_double * count)(*([math.nan] * count))
+    turn = Turn(threading.get_ident())
+    session._take(turn)
+    try:
+        with session._gate.turn:
+            session._latest = None
+            session._gate.long(
+                lib.ivg_session_score,
+                session._handle,
+                guidance._handle,
+                question,
+                len(question),
+                (ctypes.c_char_p * count)(*data),
+                (ctypes.c_size_t * count)(*map(len, data)),
+                count,
+                c.IVG_SCORE_ENDED if ended else 0,
+                scores,
+            )
+    finally:
+        session._leave(turn)
+    return list(scores)
