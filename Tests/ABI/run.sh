@@ -1,0 +1,184 @@
+#!/usr/bin/env bash
+# Tests the library as its users get it: the header, the exports, and C programs that go through libivg.so.
+#
+#   Tests/ABI/run.sh            all of it; ends with "N passed, N failed"
+#   Tests/ABI/run.sh NAME...    only these programs (test_streaming, ...)
+#   Tests/ABI/run.sh --record   takes the exports, constants and types of today as the baseline
+#
+# Real models are used if .build/models (or $IVG_TEST_MODELS) holds them. Builds into .build/abi.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+root="$(cd "$here/../.." && pwd)"
+cd "$root"
+out=.build/abi
+export IVG_TEST_FIXTURES="$root/Tests/Fixtures" IVG_TEST_MODELS="${IVG_TEST_MODELS:-$root/.build/models}"
+export TMPDIR="${TMPDIR:-/tmp}"
+passed=0 failed=0
+warnings="-Wall -Wextra -pedantic -Werror"
+
+# check NAME COMMAND...: one test; what the command prints is shown if it fails.
+check() {
+  local name="$1"
+  shift
+  if "$@" >"$out/log.txt" 2>&1; then
+    passed=$((passed + 1))
+    echo "ok   $name"
+  else
+    failed=$((failed + 1))
+    sed 's/^/     /' "$out/log.txt"
+    echo "FAIL $name"
+  fi
+}
+
+skip() { echo "skip $1: no $2"; }
+have() { command -v "$1" >/dev/null; }
+
+# The library, as it would be installed.
+mkdir -p $out/lib
+if [ ! "${IVG_TEST_LIBRARY:-}" ]; then
+  swift build -c release --product ivg >$out/build.txt 2>&1 || { cat $out/build.txt; exit 1; }
+fi
+install -m 755 "${IVG_TEST_LIBRARY:-.build/release/libivg.so}" $out/lib/libivg.so.0
+ln -sf libivg.so.0 $out/lib/libivg.so
+library=$out/lib/libivg.so.0
+
+# 1 The header alone, under each language and compiler.
+compiles() { printf '#include <ivg.h>\n' | "$@" $warnings -Iinclude -fsyntax-only -; }
+header() {
+  for standard in c99 c11; do
+    check "header: gcc $standard" compiles gcc -xc -std=$standard -Wstrict-prototypes
+  done
+  have clang && check "header: clang c11" compiles clang -xc -std=c11 -Wstrict-prototypes
+  for compiler in g++ clang++; do
+    have $compiler || { skip "header: $compiler" $compiler; continue; }
+    for standard in c++11 c++17; do
+      check "header: $compiler $standard" compiles $compiler -xc++ -std=$standard
+    done
+  done
+  twice() {
+    for unit in a b; do
+      g++ -std=c++11 $warnings -Iinclude -c "$here/double_include_$unit.cc" -o $out/double_include_$unit.o
+    done
+    g++ $out/double_include_[ab].o -o $out/double_include -L$out/lib -livg -Wl,-rpath,'$ORIGIN/lib'
+    $out/double_include
+  }
+  check "header: twice in each of two units" twice
+}
+
+# 2 What the library exports and needs.
+exported() { nm -D --defined-only $library | sed 's/.* //; s/@.*//' | grep -v '^IVG_0$' | sort; }
+needed() { readelf -d $library | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }
+binary() {
+  same_exports() { diff <(exported) "$here/exports.txt"; }
+  declared() { diff <(exported) <("$here/mirror.sh" functions); }
+  versioned() { ! nm -D --defined-only $library | grep ' T ' | grep -v '@@IVG_0$'; }
+  soname() { readelf -d $library | grep -q 'SONAME.*\[libivg\.so\.0\]'; }
+  # ld-linux is glibc's own loader, which libm and libc bring along.
+  needs() { ! needed | grep -vE '^(lib(c|m|stdc\+\+)\.so\.6|libgcc_s\.so\.1|ld-linux.*\.so\.[0-9])$'; }
+  size() {
+    strip -o $out/stripped.so $library
+    bytes=$(stat -c %s $out/stripped.so)
+    echo "stripped: $bytes bytes"
+    [ "$bytes" -le 8000000 ]
+  }
+  foundation() { ! nm $library 2>/dev/null | grep -E '10Foundation|NSObject|CFString'; }
+  check "library: exports are exports.txt" same_exports
+  check "library: exports are the header's functions" declared
+  check "library: exports are versioned" versioned
+  check "library: soname" soname
+  check "library: needs nothing but the C and C++ runtimes" needs
+  check "library: at most 8 MB stripped" size
+  check "library: no Foundation" foundation
+}
+
+# 3 Types and constants against their baseline.
+mirror() {
+  "$here/mirror.sh" types >$out/ivg_types.c
+  (cd $out && gcc -g -shared -fPIC -I../../include ivg_types.c -o ivg_types.so)
+  "$here/mirror.sh" numbers >$out/ivg_numbers.c
+  gcc -Iinclude $out/ivg_numbers.c -o $out/ivg_numbers
+}
+describe_types() {
+  abidw --no-comp-dir-path --no-corpus-path --no-show-locs --no-elf-needed --no-architecture --out-file "$1" \
+    $out/ivg_types.so
+}
+baseline() {
+  mirror
+  # A line that is gone or changed breaks hosts; new ones may come.
+  numbers() { ! diff <($out/ivg_numbers) "$here/constants.txt" | grep '^[<>]'; }
+  types() { describe_types $out/ivg.abi && abidiff --no-architecture "$here/ivg.abi" $out/ivg.abi; }
+  check "baseline: constants" numbers
+  if have abidiff && have abidw; then
+    check "baseline: types" types
+  else
+    skip "baseline: types" "abigail-tools"
+  fi
+}
+
+if [ "${1:-}" = --record ]; then
+  mirror
+  exported >"$here/exports.txt"
+  $out/ivg_numbers >"$here/constants.txt"
+  describe_types "$here/ivg.abi"
+  exit
+fi
+
+# 4 Programs.
+program() {
+  local name="$1" variables=""
+  # So that what malloc has given out is exact: see test_leaks.c.
+  [ "$name" = test_leaks ] && variables="GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.arena_max=1"
+  # Files that are written thousands of times belong into memory.
+  [ "$name" = test_flips ] && [ -w /dev/shm ] && variables="TMPDIR=/dev/shm"
+  echo "$name"
+  if ! gcc -std=c11 -O1 -g $warnings -D_GNU_SOURCE ${CHECK_FLAGS:-} -Iinclude "$here/$name.c" \
+    -o "$out/$name" -L$out/lib -livg -lm -lpthread -Wl,-rpath,'$ORIGIN/lib'; then
+    failed=$((failed + 1))
+    echo "FAIL $name: does not compile"
+    return
+  fi
+  local status=0
+  env $variables "$out/$name" >"$out/$name.txt" 2>&1 || status=$?
+  sed 's/^/  /' "$out/$name.txt"
+  passed=$((passed + $(grep -c '^ok ' "$out/$name.txt" || true)))
+  local failures
+  failures=$(grep -c '^FAIL ' "$out/$name.txt" || true)
+  [ $status -eq 0 ] || [ "$failures" -gt 0 ] && [ $status -lt 2 ] ||
+    { failures=$((failures + 1)); echo "FAIL $name: ended with $status"; }
+  failed=$((failed + failures))
+}
+
+# 5 Examples, as a reader would compile them.
+examples() {
+  local flags="$warnings -Iinclude -L$out/lib -livg -Wl,-rpath,\$ORIGIN/lib"
+  local model="$IVG_TEST_MODELS/SmolLM2-135M-Instruct.Q4_1.gguf"
+  [ -e "$model" ] || model="$IVG_TEST_FIXTURES/tiny-llama.gguf"
+  writes() { "$@" | tee $out/example.txt && [ -s $out/example.txt ]; }
+  # An error status and the reason; a crash is neither.
+  refuses() {
+    local status=0
+    "$@" >$out/example.txt 2>&1 || status=$?
+    [ $status -ge 1 ] && [ $status -le 2 ] && grep -q '/no/such/model' $out/example.txt
+  }
+  for name in generate guided; do
+    check "example: $name.c compiles" gcc -std=c11 examples/c/$name.c $flags -o $out/example_$name
+    check "example: $name.c runs" writes $out/example_$name "$model" "Once upon a time"
+    check "example: $name.c says what is wrong" refuses $out/example_$name /no/such/model "Once"
+  done
+  local program=$out/example_generate_cc
+  check "example: generate.cc compiles" g++ -std=c++17 examples/cpp/generate.cc $flags -o $program
+  check "example: generate.cc runs" writes $program "$model" "Once upon a time"
+  check "example: generate.cc says what is wrong" refuses $program /no/such/model "Once"
+}
+
+if [ $# -gt 0 ]; then
+  for name in "$@"; do program "$name"; done
+else
+  header
+  binary
+  baseline
+  for source in "$here"/test_*.c; do program "$(basename "$source" .c)"; done
+  examples
+fi
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

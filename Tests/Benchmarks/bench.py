@@ -1,0 +1,288 @@
+#!/usr/bin/env python3
+"""libivg and llama.cpp side by side on the same files: `make bench`.
+
+    python Tests/Benchmarks/bench.py [--quick] [--types Q8_0 Q4_0] [--model FILE] [--threads 1 2] [--pairs 7]
+
+Both engines run the same GGUF with the same threads in processes of their own, alternately (A B A B ...); a figure
+is the median over the pairs, a ratio the median of the pairs' ratios, in libivg's favour above 1. Pairs during
+which other processes used the machine are measured again, a limited number of times. Prints a table and writes
+.build/bench/<date>.json.
+"""
+
+import argparse
+import ctypes
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+MODELS = ROOT / ".build/models"
+NAME = "SmolLM2-135M-Instruct"
+PROMPT = (
+    "A library that puts guided text generation inside your own process has to be quick, small and predictable, "
+    "because nobody waits for a tool that is slower than the one it replaces. "
+)
+# A pair is disturbed if others used more than this share of a processor meanwhile.
+DISTURBED = 0.10
+
+
+@dataclass
+class Job:
+    """One line of the table. `amount` tokens in the seconds that an engine answers; 0: the seconds themselves."""
+
+    name: str
+    method: str
+    arguments: list
+    amount: int
+
+
+class Worker:
+    """An engine in a process of its own."""
+
+    def __init__(self, engine: str):
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "worker.py"), engine],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+
+    def __call__(self, name: str, *arguments):
+        self.process.stdin.write(json.dumps([name, *arguments]) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the worker ended during {name}")
+        return json.loads(line)
+
+    def processor_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def measure(self, job: Job) -> tuple[float, float]:
+        """The job's seconds, and how many processors others kept busy meanwhile."""
+        machine, own, clock = machine_seconds(), self.processor_seconds(), time.perf_counter()
+        seconds = self(job.method, *job.arguments)
+        wall = time.perf_counter() - clock
+        others = machine_seconds() - machine - (self.processor_seconds() - own)
+        return seconds, max(0.0, others - 0.02) / max(wall, 0.05)
+
+
+def machine_seconds() -> float:
+    """Processor time that all processes of the machine have used."""
+    fields = [int(x) for x in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(fields[:3]) + sum(fields[5:7])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_pairs(workers: list[Worker], job: Job, pairs: int) -> dict:
+    """Alternating runs of both engines, after one of each to warm up."""
+    for worker in workers:
+        worker.measure(job)
+    clean, disturbed = [], []
+    while len(clean) < pairs and len(clean) + len(disturbed) < 3 * pairs:
+        both = [worker.measure(job) for worker in workers]
+        seconds = [value for value, _ in both]
+        (disturbed if max(others for _, others in both) > DISTURBED else clean).append(seconds)
+    used = clean if len(clean) >= 3 else clean + disturbed
+    figures = [statistics.median(column) for column in zip(*used)]
+    ratios = sorted(theirs / ours for ours, theirs in used)
+    if job.amount:
+        figures = [job.amount / seconds for seconds in figures]
+    return {
+        "job": job.name, "unit": "tokens/s" if job.amount else "s", "libivg": figures[0], "llama.cpp": figures[1],
+        "ratio": statistics.median(ratios), "ratios": [ratios[0], ratios[-1]], "pairs": len(used),
+        "disturbed": 0 if used is clean else len(disturbed)}  # fmt: skip
+
+
+def bandwidth(threads: list[int]) -> dict[int, float]:
+    """Bytes per second that so many threads can read, measured with a small C function made for this CPU."""
+    library = ROOT / ".build/bench/ceilings.so"
+    library.parent.mkdir(parents=True, exist_ok=True)
+    for compiler in ("clang", "cc"):
+        command = [compiler, "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-o", str(library)]
+        try:
+            subprocess.run([*command, str(HERE / "ceilings.c")], check=True)
+            break
+        except (OSError, subprocess.CalledProcessError):
+            continue
+    else:
+        return {}
+    read = ctypes.CDLL(str(library)).read_bandwidth
+    read.restype = ctypes.c_double
+    return {n: read(ctypes.c_size_t(1 << 30), n, 7) for n in threads}
+
+
+def find_model(file_type: str) -> Path:
+    """SmolLM2 in one of its types; made from the shipped file where it is missing."""
+    path = MODELS / f"{NAME}.{file_type}.gguf"
+    if path.exists():
+        return path
+    source = MODELS / f"{NAME}.Q4_1.gguf"
+    if not source.exists():
+        raise SystemExit(f"{source} is missing; `make demo` fetches it")
+    script = ROOT / "Tests/Fixtures/make_model_variants.py"
+    subprocess.run([sys.executable, str(script), str(source), str(MODELS), "--types", file_type], check=True)
+    return path
+
+
+def prompts(path: Path) -> tuple[str, str, list[int]]:
+    """Texts of 16 and about 256 tokens, and 512 token ids."""
+    import libivg
+
+    model = libivg.Model(str(path))
+    ids = model.tokenize(PROMPT * 20)
+    short, long = model.detokenize(ids[:16]), model.detokenize(ids[:256])
+    model.free()
+    return short, long, ids[:512]
+
+
+def jobs_for(path: Path, threads: int, rows: int, count: int) -> list[Job]:
+    short, long, ids = prompts(path)
+    return [
+        Job("open + first token (prompt 16)", "open_first", [str(path), threads, short], 0),
+        Job("prefill 128", "prefill", [ids[:128]], 128),
+        Job("prefill 512", "prefill", [ids], 512),
+        Job(f"decode {count}", "decode", [short, count], count),
+        Job(f"decode {count}, prompt 256", "decode", [long, count], count),
+        Job(f"decode {count} × {rows} rows, prompt 256", "decode_rows", [long, rows, count], rows * count),
+    ]
+
+
+def run_model(workers: list[Worker], label: str, path: Path, threads: int, options, reading: dict) -> list[dict]:
+    import libivg
+
+    rows = 16
+    table = []
+    for job in jobs_for(path, threads, rows, options.count):
+        if options.only and not any(word in job.name for word in options.only):
+            continue
+        if job.method == "open_first":
+            for worker in workers:
+                worker("unload")
+        elif not table or table[-1].get("method") == "open_first":
+            for worker in workers:
+                worker("load", str(path), threads, rows)
+        line = measure_pairs(workers, job, options.pairs)
+        line |= {"model": label, "threads": threads, "method": job.method}
+        if job.method == "decode" and threads in reading:
+            line["share_of_bandwidth"] = libivg.weight_bytes(str(path)) * line["libivg"] / reading[threads]
+        if job.method == "decode_rows" and table and table[-1]["method"] == "decode":
+            line["over_one_row"] = line["libivg"] / table[-1]["libivg"]
+            line["llama.cpp_over_one_row"] = line["llama.cpp"] / table[-1]["llama.cpp"]
+        table.append(line)
+        print(as_text(line), file=sys.stderr, flush=True)
+    return table
+
+
+def figure(value: float, unit: str) -> str:
+    return f"{value * 1e3:.1f} ms" if unit == "s" else f"{value:.1f}/s"
+
+
+def remarks(line: dict) -> str:
+    parts = []
+    if "share_of_bandwidth" in line:
+        parts.append(f"{line['share_of_bandwidth']:.0%} of bandwidth")
+    if "over_one_row" in line:
+        parts.append(f"{line['over_one_row']:.1f}× one row (llama.cpp {line['llama.cpp_over_one_row']:.1f}×)")
+    if line["disturbed"]:
+        parts.append(f"{line['disturbed']} of {line['pairs']} pairs disturbed")
+    return ", ".join(parts)
+
+
+def cells(line: dict) -> list[str]:
+    return [line["model"], str(line["threads"]), line["job"], figure(line["libivg"], line["unit"]),
+            figure(line["llama.cpp"], line["unit"]), f"{line['ratio']:.2f}",
+            "{:.2f}–{:.2f}".format(*line["ratios"]), remarks(line)]  # fmt: skip
+
+
+HEADERS = ["model", "threads", "job", "libivg", "llama.cpp", "ratio", "range", ""]
+
+
+def as_text(line: dict) -> str:
+    return "{:5} {:>2}  {:36} {:>10} {:>10} {:>6}  {:11} {}".format(*cells(line))
+
+
+def print_table(lines: list[dict]) -> None:
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        print("\n".join(as_text(line) for line in lines))
+        return
+    table = Table(*HEADERS)
+    for before, line in zip([None, *lines], lines):
+        if before and (before["model"], before["threads"]) != (line["model"], line["threads"]):
+            table.add_section()
+        table.add_row(*cells(line))
+    console = Console()
+    Console(width=max(console.width, 150)).print(table)
+
+
+def as_markdown(report: dict) -> str:
+    rows = [HEADERS, ["---"] * len(HEADERS), *(cells(line) for line in report["lines"])]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    reading = ", ".join(f"{n} threads {rate / 1e9:.1f} GB/s" for n, rate in report["read_bandwidth"].items())
+    return (
+        f"# {report['date']}\n\n{report['processor']}; read bandwidth: {reading}.\n"
+        f"A: {report['libivg']}. B: {report['llama.cpp']}.\n`{report['command']}`\n\n{table}\n"
+    )
+
+
+def processor_name() -> str:
+    info = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    fields = dict(tuple(part.strip() for part in line.split(":", 1)) for line in info if ":" in line)
+    name = fields.get("model name", platform.processor())
+    return f"{name} (family {fields.get('cpu family')}, model {fields.get('model')}), {os.cpu_count()} processors"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="3 pairs, half the tokens, Q8_0 and Q4_0")
+    parser.add_argument("--types", nargs="+", default=None, help="types of SmolLM2: Q8_0 Q4_0 Q4_1")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="a further GGUF file")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--pairs", type=int, default=None)
+    parser.add_argument("--fast", action="store_true", help="libivg with 8-bit activations instead of 15")
+    parser.add_argument("--only", nargs="+", default=[], help="jobs whose name contains one of these words")
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--markdown", type=Path, default=None)
+    options = parser.parse_args()
+    options.pairs = options.pairs or (3 if options.quick else 7)
+    options.count = 32 if options.quick else 64
+    if options.types is None:
+        options.types = ["Q8_0", "Q4_0"] if options.quick else ["Q8_0", "Q4_0", "Q4_1"]
+    models = [(name, find_model(name)) for name in options.types]
+    models += [(path.stem[-24:], path.resolve()) for path in options.model]
+
+    reading = bandwidth(options.threads)
+    workers = [Worker("libivg"), Worker("llama")]
+    if options.fast:
+        workers[0]("use_fast_activations")
+    date = datetime.datetime.now().strftime("%Y-%m-%d %H:%M")
+    report = {
+        "date": date, "processor": processor_name(),
+        "libivg": workers[0]("describe") + (", fast activations" if options.fast else ""),
+        "llama.cpp": workers[1]("describe"), "read_bandwidth": reading, "pairs": options.pairs,
+        "command": " ".join(["bench.py", *(Path(word).name for word in sys.argv[1:])]), "lines": []}  # fmt: skip
+    for label, path in models:
+        for threads in options.threads:
+            report["lines"] += run_model(workers, label, path, threads, options, reading)
+    print_table(report["lines"])
+    print(f"{report['processor']}; read bandwidth: "
+          + ", ".join(f"{n} threads {rate / 1e9:.1f} GB/s" for n, rate in reading.items()))  # fmt: skip
+    print(f"A {report['libivg']}; B {report['llama.cpp']}; ratio above 1: libivg is faster")
+    target = options.json or ROOT / f".build/bench/{date.replace(' ', '-').replace(':', '')}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    if options.markdown:
+        options.markdown.write_text(as_markdown(report))
+    print(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The benchmark's jobs on llama.cpp, through the low-level API of llama-cpp-python."""
+
+import ctypes as c
+import time
+
+import llama_cpp as L
+import numpy as np
+
+CONTEXT = 4096  # all sequences together
+_quiet = L.llama_log_callback(lambda level, text, data: None)
+L.llama_log_set(_quiet, c.c_void_p(0))
+L.llama_backend_init()
+
+
+class Context:
+    """A context on a model, and one batch that is filled again and again."""
+
+    def __init__(self, model, threads: int, rows: int):
+        self.vocabulary_size = L.llama_vocab_n_tokens(L.llama_model_get_vocab(model))
+        options = L.llama_context_default_params()
+        options.n_ctx = CONTEXT
+        options.n_batch = options.n_ubatch = 512
+        options.n_seq_max = rows + 1
+        options.kv_unified = True
+        options.n_threads = options.n_threads_batch = threads
+        options.no_perf = True
+        self.pointer = L.llama_init_from_model(model, options)
+        self.memory = L.llama_get_memory(self.pointer)
+        self.batch = L.llama_batch_init(512, 0, 1)
+        view = np.ctypeslib.as_array
+        self.tokens = view(self.batch.token, (512,))
+        self.positions = view(self.batch.pos, (512,))
+        self.wanted = view(self.batch.logits, (512,))
+        view(self.batch.n_seq_id, (512,))[:] = 1
+        self.sequences = [view(self.batch.seq_id[i], (1,)) for i in range(512)]
+
+    def decode(self, tokens, first, sequences, last_only: bool):
+        """Logits of the last token, or of all: [rows, vocabulary]."""
+        n = len(tokens)
+        self.tokens[:n] = tokens
+        self.positions[:n] = first
+        for i, sequence in enumerate(sequences):
+            self.sequences[i][0] = sequence
+        self.wanted[:n] = 0 if last_only else 1
+        self.wanted[n - 1] = 1
+        self.batch.n_tokens = n
+        assert L.llama_decode(self.pointer, self.batch) == 0
+        rows = 1 if last_only else n
+        return np.ctypeslib.as_array(L.llama_get_logits(self.pointer), (rows, self.vocabulary_size))
+
+    def prefill(self, tokens):
+        L.llama_memory_clear(self.memory, True)
+        return self.decode(tokens, np.arange(len(tokens)), [0] * len(tokens), True)
+
+    def free(self) -> None:
+        L.llama_batch_free(self.batch)
+        L.llama_free(self.pointer)
+
+
+def open_model(path: str):
+    options = L.llama_model_default_params()
+    options.n_gpu_layers = 0
+    return L.llama_model_load_from_file(path.encode(), options)
+
+
+class Engine:
+    def __init__(self):
+        self.model = self.context = None
+
+    def describe(self) -> str:
+        import importlib.metadata
+
+        flags = L.llama_print_system_info().decode().replace(" = 1", "").split("|")
+        features = [flag.strip() for flag in flags if "AVX" in flag or "VNNI" in flag or "REPACK" in flag]
+        return f"llama-cpp-python {importlib.metadata.version('llama-cpp-python')}, {' '.join(features)}"
+
+    def load(self, model: str, threads: int, rows: int) -> None:
+        self.unload()
+        self.model = open_model(model)
+        self.context = Context(self.model, threads, rows)
+
+    def unload(self) -> None:
+        if self.model:
+            self.context.free()
+            L.llama_model_free(self.model)
+        self.model = self.context = None
+
+    def tokenize(self, text: str) -> list[int]:
+        data = text.encode()
+        ids = (L.llama_token * (len(data) + 8))()
+        n = L.llama_tokenize(L.llama_model_get_vocab(self.model), data, len(data), ids, len(ids), False, True)
+        return ids[:n]
+
+    def open_first(self, model: str, threads: int, text: str) -> float:
+        """Seconds from a closed file to the first token."""
+        start = time.perf_counter()
+        self.model = open_model(model)
+        self.context = Context(self.model, threads, 1)
+        int(self.context.prefill(self.tokenize(text))[0].argmax())
+        seconds = time.perf_counter() - start
+        self.unload()
+        return seconds
+
+    def prefill(self, tokens: list[int]) -> float:
+        start = time.perf_counter()
+        self.context.prefill(tokens)
+        return time.perf_counter() - start
+
+    def decode(self, text: str, count: int) -> float:
+        """Seconds for `count` tokens after the first, the most probable ones: the cheapest choice there is."""
+        tokens = self.tokenize(text)
+        token, position = int(self.context.prefill(tokens)[0].argmax()), len(tokens)
+        start = time.perf_counter()
+        for _ in range(count):
+            token = int(self.context.decode([token], position, [0], False)[0].argmax())
+            position += 1
+        return time.perf_counter() - start
+
+    def decode_rows(self, text: str, rows: int, count: int) -> float:
+        """Seconds for `count` tokens of each of `rows` sequences that share a prompt."""
+        tokens = self.tokenize(text)
+        self.context.prefill(tokens)
+        for row in range(1, rows + 1):
+            L.llama_memory_seq_cp(self.context.memory, 0, row, -1, -1)
+        sequences, position = range(1, rows + 1), len(tokens)
+        picks = np.arange(rows) + 100
+        start = time.perf_counter()
+        for _ in range(count):
+            picks = self.context.decode(picks, position, sequences, False).argmax(axis=1)
+            position += 1
+        return time.perf_counter() - start

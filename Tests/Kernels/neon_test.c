@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * neon_test.c - the kernels without Swift around them: runs where only a cross compiler and an emulator are.
+ *
+ * Feeds the same pseudo-random numbers to every table this CPU can run and prints one line per table:
+ * its name and a hash of all results. Every line, on every CPU, must show the same hash (run_neon.sh compares).
+ * Products are also compared with a sum in double precision. Exit status 1 if anything differs.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "CIVGKernels.h"
+
+static uint64_t state;
+
+/* A deterministic stream of 64-bit words. */
+static uint64_t next_word(void) {
+  uint64_t z = state += 0x9e3779b97f4a7c15ull;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+  return z ^ z >> 31;
+}
+
+/* Uniform in [-1, 1), with 24 bits. */
+static float next_float(void) { return (float)(int32_t)(next_word() >> 40) * 0x1p-23f - 1.0f; }
+
+static uint64_t hash;
+
+/* Mixes floats into the hash; every NaN counts as the same. */
+static void mix_floats(const float *x, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, x + i, 4);
+    if (x[i] != x[i]) bits = 0x7fc00000;
+    hash = (hash ^ bits) * 0x100000001b3ull;
+  }
+}
+
+static void mix_bytes(const void *p, size_t n) {
+  for (size_t i = 0; i < n; i++) hash = (hash ^ ((const uint8_t *)p)[i]) * 0x100000001b3ull;
+}
+
+/* A stored type: its id, elements and bytes per block, and the places of half-precision scales in a block. */
+typedef struct stored_type {
+  uint32_t type;
+  size_t elements, bytes;
+  int scales, at[2];
+} stored_type;
+
+static const stored_type types[] = {
+    {0, 1, 4, 0, {0}},       {1, 1, 2, 0, {0}},         {30, 1, 2, 0, {0}},        {2, 32, 18, 1, {0}},
+    {3, 32, 20, 2, {0, 2}},  {6, 32, 22, 1, {0}},       {7, 32, 24, 2, {0, 2}},    {8, 32, 34, 1, {0}},
+    {10, 256, 84, 2, {80, 82}}, {11, 256, 110, 1, {108}}, {12, 256, 144, 2, {0, 2}}, {13, 256, 176, 2, {0, 2}},
+    {14, 256, 210, 1, {208}},
+};
+
+/* Random rows of a type, with scales of ordinary size. */
+static void *make_weights(const stored_type *t, size_t outputs, size_t columns) {
+  size_t blocks = outputs * columns / t->elements;
+  uint8_t *data = malloc(blocks * t->bytes);
+  for (size_t b = 0; b < blocks; b++) {
+    uint8_t *p = data + b * t->bytes;
+    float value = next_float();
+    uint16_t half = civg_float_to_half(value);
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    if (t->type == 0) memcpy(p, &value, 4);
+    else if (t->type == 1) memcpy(p, &half, 2);
+    else if (t->type == 30) memcpy(p, (uint8_t *)&bits + 2, 2);
+    else {
+      for (size_t i = 0; i < t->bytes; i++) p[i] = (uint8_t)next_word();
+      for (int i = 0; i < t->scales; i++) {
+        half = civg_float_to_half(next_float() * 0.01f);
+        memcpy(p + t->at[i], &half, 2);
+      }
+    }
+  }
+  return data;
+}
+
+static int failures;
+
+/* Products of one type for several numbers of rows. */
+static void test_product(const civg_kernels *k, const stored_type *t, size_t outputs, size_t columns) {
+  enum { MOST = 19 };
+  static const size_t counts[] = {1, 2, 3, 4, 5, 8, MOST};
+  void *data = make_weights(t, outputs, columns);
+  float *f = malloc(MOST * columns * 4), *d = malloc(MOST * columns / 32 * 4 + 4), *out = malloc(MOST * outputs * 4);
+  float *alone = malloc(MOST * outputs * 4), *row = malloc(columns * 4);
+  int8_t *q = malloc(MOST * columns);
+  int16_t *sums = malloc(MOST * columns / 16 * 2 + 2);
+  void *scratch = aligned_alloc(64, civg_matmul_scratch(MOST));
+  for (size_t i = 0; i < MOST * columns; i++) f[i] = next_float();
+  if (t->elements > 1) {
+    for (size_t r = 0; r < MOST; r++) {
+      k->quantize_row(f + r * columns, columns, q + r * columns, d + r * columns / 32, sums + r * columns / 16);
+    }
+  }
+  civg_matrix w = {data, columns / t->elements * t->bytes, outputs, columns, t->type};
+  size_t tiles = (outputs + 15) / 16;
+  for (size_t r = 0; r < MOST; r++) {
+    civg_rows x = {f + r * columns, q + r * columns, d + r * columns / 32, sums + r * columns / 16,
+                   1,               columns,         columns,                0};
+    for (size_t tile = 0; tile < tiles; tile++) {
+      k->matmul[t->type](&w, &x, tile, tile + 1, alone + r * outputs, outputs, CIVG_STORE, 1, scratch);
+    }
+  }
+  for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+    civg_rows x = {f, q, d, sums, counts[c], columns, columns, 0};
+    k->matmul[t->type](&w, &x, 0, tiles, out, outputs, CIVG_STORE, 1, scratch);
+    if (memcmp(out, alone, counts[c] * outputs * 4)) {
+      printf("%s: type %u: %zu rows differ from one\n", k->name, t->type, counts[c]);
+      failures++;
+    }
+  }
+  for (size_t o = 0; o < outputs; o++) {
+    k->dequantize[t->type]((uint8_t *)data + o * w.row_bytes, columns, row);
+    mix_floats(row, columns);
+    for (size_t r = 0; r < MOST; r++) {
+      double sum = 0, size = 0;
+      for (size_t i = 0; i < columns; i++) {
+        size_t at = r * columns + i;
+        double x = t->elements > 1 ? (double)q[at] * d[at / 32] : f[at];
+        sum += x * row[i];
+        size += fabs(x * row[i]);
+      }
+      if (!(fabs(sum - alone[r * outputs + o]) <= 2e-6 * size)) {
+        if (failures++ < 20) {
+          printf("%s: type %u: output %zu row %zu: %g, not %g\n", k->name, t->type, o, r,
+                 alone[r * outputs + o], sum);
+        }
+      }
+    }
+  }
+  civg_rows x = {f, q, d, sums, MOST, columns, columns, 0};
+  k->matmul[t->type](&w, &x, 0, tiles, out, outputs, CIVG_ADD, 0.3f, scratch);
+  mix_floats(alone, MOST * outputs);
+  mix_floats(out, MOST * outputs);
+  free(data), free(f), free(d), free(out), free(alone), free(row), free(q), free(sums), free(scratch);
+}
+
+/* Attention over pages in a shuffled order. */
+static void test_attention(const civg_kernels *k, size_t heads, size_t dim, size_t first, size_t length, float cap) {
+  size_t pages = (length + 15) / 16, page_bytes = dim * 16 * 4;
+  uint8_t *pool = malloc(pages * page_bytes);
+  int32_t *ids = malloc(pages * sizeof *ids);
+  float *q = malloc(heads * dim * 4), *out = malloc(heads * dim * 4);
+  float *key = malloc(dim * 4), *value = malloc(dim * 4);
+  float *scores = aligned_alloc(64, heads * pages * 64);
+  memset(pool, 0xff, pages * page_bytes);
+  for (size_t p = 0; p < pages; p++) ids[p] = (int32_t)((p * 7 + 3) % pages);
+  if (pages % 7 == 0) for (size_t p = 0; p < pages; p++) ids[p] = (int32_t)p;
+  for (size_t t = 0; t < length; t++) {
+    for (size_t i = 0; i < dim; i++) key[i] = next_float(), value[i] = next_float();
+    uint16_t *page = (uint16_t *)(pool + (size_t)ids[t / 16] * page_bytes);
+    k->store_key_value(key, value, dim, t % 16, page, page + dim * 16);
+  }
+  for (size_t i = 0; i < heads * dim; i++) q[i] = next_float();
+  civg_attention a = {q, out, pool, ids, page_bytes, 0, dim * 32, heads, dim, first, length, 0.5f, cap, scores};
+  k->attend(&a);
+  for (size_t i = 0; i < heads * dim; i++) {
+    if (!(fabsf(out[i]) <= 1.01f)) {
+      printf("%s: attention: %g\n", k->name, out[i]);
+      failures++;
+      break;
+    }
+  }
+  mix_floats(out, heads * dim);
+  free(pool), free(ids), free(q), free(out), free(key), free(value), free(scores);
+}
+
+/* Everything that works on plain rows of floats. */
+static void test_rows(const civg_kernels *k, size_t n) {
+  float *x = malloc(n * 4), *y = malloc(n * 4), *z = malloc(n * 4);
+  int32_t *ids = malloc(n * 4);
+  for (size_t i = 0; i < n; i++) x[i] = 20 * next_float(), y[i] = next_float();
+  k->rms_norm(x, y, n, 1e-5f, z);
+  mix_floats(z, n);
+  k->layer_norm(x, y, x, n, 1e-5f, z);
+  mix_floats(z, n);
+  k->rotate(z, x, y, n / 2, 0);
+  k->rotate(z, y, x, n / 2, 1);
+  mix_floats(z, n);
+  k->add_scaled(z, x, 0.7f, n);
+  k->add(z, y, n);
+  mix_floats(z, n);
+  float product = k->dot(x, y, n);
+  mix_floats(&product, 1);
+  double total = k->log_sum_exp(x, n);
+  mix_bytes(&total, sizeof total);
+  size_t best = k->argmax(x, n), found = k->top_k(x, n, n / 3 + 1, ids, z);
+  mix_bytes(&best, sizeof best);
+  mix_bytes(ids, found * 4);
+  mix_floats(z, found);
+  memcpy(z, x, n * 4);
+  k->silu_multiply(z, y, n);
+  mix_floats(z, n);
+  memcpy(z, x, n * 4);
+  k->gelu_multiply(z, y, n);
+  mix_floats(z, n);
+  free(x), free(y), free(z), free(ids);
+}
+
+int main(void) {
+  static const char *names[] = {"portable", "avx2", "avxvnni", "avx512vnni", "neon-dotprod"};
+  uint64_t expected = 0;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const civg_kernels *k = civg_kernels_select(names[i]);
+    if (!k) continue;
+    state = 1;
+    hash = 0xcbf29ce484222325ull;
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
+      test_product(k, &types[t], 37, 512);
+      test_product(k, &types[t], 5, 1280);
+      if (types[t].elements == 1) test_product(k, &types[t], 16, 301);
+    }
+    for (size_t n = 2; n < 300; n += 31) test_rows(k, n);
+    test_attention(k, 1, 64, 0, 1, 0);
+    test_attention(k, 3, 64, 5, 50, 0);
+    test_attention(k, 8, 34, 0, 33, 30);
+    test_attention(k, 14, 128, 20, 100, 0);
+    printf("%016llx %s\n", (unsigned long long)hash, k->name);
+    if (expected == 0) expected = hash;
+    if (hash != expected) failures++;
+  }
+  return failures != 0;
+}

@@ -1,0 +1,109 @@
+import CIVGKernels
+import Tensor
+import TestSupport
+import Testing
+
+/// Attention over paged keys and values.
+@Suite struct AttentionTests {
+  /// A sequence in pages of a pool, and queries.
+  struct Scene {
+    var heads: Int, dimensions: Int, first: Int, length: Int, softcap: Float
+    var queries: [Float], keys: [[Float]], values: [[Float]]
+
+    init(
+      heads: Int, dimensions: Int, first: Int, length: Int, softcap: Float = 0, seed: UInt64 = 12
+    ) {
+      var random = RandomNumbers(seed: seed)
+      (self.heads, self.dimensions, self.first, self.length) = (heads, dimensions, first, length)
+      self.softcap = softcap
+      queries = random.floats(heads * dimensions)
+      func half(_ x: [Float]) -> [Float] { x.map { Float(Float16($0)) } }
+      keys = (0..<length).map { _ in half(random.floats(dimensions, scale: 2)) }
+      values = (0..<length).map { _ in half(random.floats(dimensions)) }
+    }
+
+    /// Runs a table. Unused slots of the pool hold NaN; pages lie in the order of `place`.
+    func attend(_ kernels: Kernels, place: (Int) -> Int32 = { Int32($0) }) -> [Float] {
+      let table = kernels.table.pointee
+      let pageBytes = dimensions * 16 * 4 + 64
+      let pages = (length + 15) / 16
+      var pool = [UInt8](repeating: 0xff, count: pageBytes * (pages + 3))
+      let ids = (0..<pages).map(place)
+      let scores = try! AlignedBuffer<Float>(count: heads * pages * 16)
+      for i in 0..<scores.count { scores.pointer[i] = .nan }
+      var out = [Float](repeating: .nan, count: heads * dimensions)
+      pool.withUnsafeMutableBytes { pool in
+        for t in 0..<length {
+          let page = pool.baseAddress! + Int(ids[t / 16]) * pageBytes
+          table.store_key_value(
+            keys[t], values[t], dimensions, t % 16,
+            (page + 32).assumingMemoryBound(to: UInt16.self),
+            (page + 64 + dimensions * 32).assumingMemoryBound(to: UInt16.self))
+        }
+        queries.withUnsafeBufferPointer { q in
+          ids.withUnsafeBufferPointer { ids in
+            out.withUnsafeMutableBufferPointer { out in
+              var a = civg_attention(
+                q: q.baseAddress, out: out.baseAddress,
+                pool: UnsafePointer(pool.baseAddress!.assumingMemoryBound(to: UInt8.self)),
+                page_ids: ids.baseAddress, page_bytes: pageBytes, k_offset: 32,
+                v_offset: 64 + dimensions * 32, heads: heads, head_dim: dimensions, first: first,
+                length: length, scale: 0.2, softcap: softcap, scores: scores.pointer)
+              table.attend(&a)
+            }
+          }
+        }
+      }
+      return out
+    }
+
+    /// The same in double precision.
+    var expected: [Double] {
+      (0..<heads).flatMap { h in
+        ReferenceKernels.attend(
+          query: queries[(h * dimensions)..<((h + 1) * dimensions)].map { Double($0) },
+          keys: keys[first...].map { $0.map { Double($0) } },
+          values: values[first...].map { $0.map { Double($0) } }, scale: Double(Float(0.2)),
+          softcap: Double(softcap))
+      }
+    }
+  }
+
+  @Test(
+    arguments: [1, 2, 3, 5, 8, 14],
+    [(2, 0, 1), (64, 0, 16), (64, 7, 45), (80, 31, 100), (34, 16, 33)])
+  func agreesWithDoublePrecision(_ heads: Int, _ shape: (Int, Int, Int)) {
+    for softcap: Float in [0, 2] {
+      let scene = Scene(
+        heads: heads, dimensions: shape.0, first: shape.1, length: shape.2, softcap: softcap)
+      let expected = scene.expected
+      var first: [UInt32]?
+      for kernels in Kernels.available {
+        let out = scene.attend(kernels)
+        #expect(bits(out) == first ?? bits(out), "\(kernels.name)")
+        first = bits(out)
+        for (value, exact) in zip(out, expected) { #expect(abs(Double(value) - exact) < 3e-6) }
+      }
+    }
+  }
+
+  @Test func dependsOnTheSequenceAlone() {
+    let scene = Scene(heads: 6, dimensions: 64, first: 0, length: 70)
+    for kernels in Kernels.available {
+      let plain = scene.attend(kernels)
+      #expect(plain == scene.attend(kernels, place: { Int32(7 - $0) }))
+      // One head alone gives what it gives among others.
+      var alone = scene
+      alone.heads = 1
+      alone.queries = Array(scene.queries[(4 * 64)..<(5 * 64)])
+      #expect(alone.attend(kernels) == Array(plain[(4 * 64)..<(5 * 64)]))
+    }
+  }
+
+  @Test func anEmptySequenceGivesZero() {
+    for kernels in Kernels.available {
+      let scene = Scene(heads: 2, dimensions: 16, first: 3, length: 3)
+      #expect(scene.attend(kernels).allSatisfy { $0 == 0 })
+    }
+  }
+}

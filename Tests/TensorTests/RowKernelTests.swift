@@ -1,0 +1,179 @@
+import CIVGKernels
+import Glibc
+import Tensor
+import TestSupport
+import Testing
+
+/// Norms, gates, rounding, rotation: every table against plain double precision and against the
+/// others.
+@Suite struct RowKernelTests {
+  static let lengths = [1, 2, 15, 16, 17, 31, 32, 64, 100, 576, 1000]
+
+  /// Runs `body` for every table and expects the same bits from all and `expected` within
+  /// `tolerance`.
+  func check(
+    _ expected: [Double], tolerance: Double, _ what: String = "", _ body: (civg_kernels) -> [Float]
+  ) {
+    var first: [UInt32]?
+    for kernels in Kernels.available {
+      let out = body(kernels.table.pointee)
+      #expect(bits(out) == first ?? bits(out), "\(kernels.name) \(what)")
+      first = bits(out)
+      for (value, exact) in zip(out, expected) {
+        #expect(
+          abs(Double(value) - exact) <= tolerance * (1 + abs(exact)), "\(kernels.name) \(what)")
+      }
+    }
+  }
+
+  @Test(arguments: lengths) func norms(_ n: Int) {
+    var random = RandomNumbers(seed: UInt64(n))
+    let x = random.floats(n, scale: 3)
+    let w = random.floats(n)
+    let b = random.floats(n)
+    let wide = x.map { Double($0) }
+    let square = wide.map { $0 * $0 }.reduce(0, +) / Double(n)
+    let mean = wide.reduce(0, +) / Double(n)
+    let variance = wide.map { ($0 - mean) * ($0 - mean) }.reduce(0, +) / Double(n)
+    check((0..<n).map { wide[$0] * Double(w[$0]) / sqrt(square + 1e-5) }, tolerance: 2e-6) { k in
+      var out = x
+      out.withUnsafeMutableBufferPointer { k.rms_norm($0.baseAddress, w, n, 1e-5, $0.baseAddress) }
+      return out
+    }
+    check(wide.map { $0 / sqrt(square + 1e-5) }, tolerance: 2e-6) { k in
+      var out = x
+      k.rms_norm(x, nil, n, 1e-5, &out)
+      return out
+    }
+    check(
+      (0..<n).map { (wide[$0] - mean) / sqrt(variance + 1e-3) * Double(w[$0]) + Double(b[$0]) },
+      tolerance: 2e-5
+    ) { k in
+      var out = x
+      k.layer_norm(x, w, b, n, 1e-3, &out)
+      return out
+    }
+  }
+
+  @Test(arguments: lengths) func gates(_ n: Int) {
+    var random = RandomNumbers(seed: UInt64(n))
+    let x = random.floats(n, scale: 12)
+    let y = random.floats(n)
+    let silu = x.map { Double($0) / (1 + exp(-Double($0))) }
+    let gelu = x.map { v -> Double in
+      let v = Double(v)
+      return 0.5 * v * (1 + tanh(0.7978845608028654 * (v + 0.044715 * v * v * v)))
+    }
+    check(zip(silu, y).map { $0 * Double($1) }, tolerance: 1e-6) { k in
+      var out = x
+      k.silu_multiply(&out, y, n)
+      return out
+    }
+    check(zip(gelu, y).map { $0 * Double($1) }, tolerance: 1e-6) { k in
+      var out = x
+      k.gelu_multiply(&out, y, n)
+      return out
+    }
+    check(gelu, tolerance: 1e-6) { k in
+      var out = x
+      k.gelu_multiply(&out, nil, n)
+      return out
+    }
+  }
+
+  @Test func gatesAtTheEdges() {
+    let x: [Float] = [-.infinity, -1e30, -200, -100, -90, -0.0, 0, 90, 200, 1e30, .infinity, .nan]
+    for kernels in Kernels.available {
+      var silu = x
+      kernels.table.pointee.silu_multiply(&silu, [Float](repeating: 1, count: 12), 12)
+      #expect(silu[5] == 0 && silu[6] == 0 && silu[7] == 90 && silu[9] == 1e30)
+      #expect(silu[2] == 0 && abs(silu[3]) < 1e-30 && silu[10] == .infinity && silu[11].isNaN)
+    }
+  }
+
+  @Test(arguments: lengths) func sums(_ n: Int) {
+    var random = RandomNumbers(seed: UInt64(n))
+    let x = random.floats(n)
+    let y = random.floats(n)
+    let dot = ReferenceKernels.dot(x.map { Double($0) }, y.map { Double($0) })
+    check([dot.sum], tolerance: 1e-6 * (1 + dot.size)) { [$0.dot(x, y, n)] }
+    check(zip(x, y).map { Double($0) + Double($1) }, tolerance: 1e-7) { k in
+      var out = x
+      k.add(&out, y, n)
+      return out
+    }
+    check(zip(x, y).map { Double($0) + 0.3 * Double($1) }, tolerance: 2e-7) { k in
+      var out = x
+      k.add_scaled(&out, y, 0.3, n)
+      return out
+    }
+  }
+
+  @Test(arguments: [1, 5, 16, 32, 36, 64], [0, 1] as [Int32])
+  func rotation(_ pairs: Int, _ interleaved: Int32) {
+    var random = RandomNumbers(seed: UInt64(pairs))
+    let head = random.floats(2 * pairs + 3)
+    let angles = random.floats(pairs, scale: 3)
+    let c = angles.map { cosf($0) }
+    let s = angles.map { sinf($0) }
+    var expected = head.map { Double($0) }
+    for i in 0..<pairs {
+      let (a, b) = interleaved != 0 ? (2 * i, 2 * i + 1) : (i, i + pairs)
+      let (x, y) = (Double(head[a]), Double(head[b]))
+      expected[a] = x * Double(c[i]) - y * Double(s[i])
+      expected[b] = x * Double(s[i]) + y * Double(c[i])
+    }
+    check(expected, tolerance: 1e-6) { k in
+      var out = head
+      k.rotate(&out, c, s, pairs, interleaved)
+      return out
+    }
+  }
+
+  @Test func rounding() {
+    var random = RandomNumbers(seed: 9)
+    var x = random.floats(32 * 6, scale: 5)
+    for i in 32..<64 { x[i] = 0 }
+    x[70] = .nan
+    x[100] = -.infinity
+    for i in 128..<160 { x[i] = Float.leastNormalMagnitude / 16 }
+    x[160] = 1e38
+    for kernels in Kernels.available {
+      var q = [Int8](repeating: 1, count: 192)
+      var d = [Float](repeating: 1, count: 6)
+      var sums = [Int16](repeating: 1, count: 12)
+      kernels.table.pointee.quantize_row(x, 192, &q, &d, &sums)
+      let largest = x[0..<32].map { abs($0) }.max()!
+      #expect(d[0] == largest / 127)
+      for i in 0..<32 {
+        #expect(abs(Float(q[i]) * d[0] - x[i]) <= d[0] * 0.50001)
+      }
+      #expect(q[0..<32].map { abs(Int($0)) }.max() == 127)
+      #expect(d[1] == 0 && q[32..<64].allSatisfy { $0 == 0 })
+      #expect(d[2].isNaN && d[3].isNaN && q[64..<128].allSatisfy { $0 == 0 })
+      #expect(d[4] == 0 && q[128..<160].allSatisfy { $0 == 0 })
+      #expect(d[5] == 1e38 / 127 && q[160] == 127)
+      for i in 0..<12 {
+        #expect(Int(sums[i]) == q[(16 * i)..<(16 * i + 16)].reduce(0) { $0 + Int($1) })
+      }
+    }
+  }
+
+  @Test func halfPrecision() {
+    for pattern in UInt16.min...UInt16.max {
+      let value = civg_half_to_float(pattern)
+      let exact = Float(Float16(bitPattern: pattern))
+      #expect(value.isNaN ? exact.isNaN : value.bitPattern == exact.bitPattern)
+    }
+    var random = RandomNumbers(seed: 10)
+    for _ in 0..<100_000 {
+      let value = Float(bitPattern: UInt32(truncatingIfNeeded: random.next()))
+      let half = civg_float_to_half(value)
+      let exact = Float16(value)
+      #expect(exact.isNaN ? Float16(bitPattern: half).isNaN : half == exact.bitPattern, "\(value)")
+    }
+    for value in [65519.9, 65520, 6e-8, 2.9e-8, 3e-8, 6.1e-5, 6.09e-5, -0.0] as [Float] {
+      #expect(civg_float_to_half(value) == Float16(value).bitPattern)
+    }
+  }
+}

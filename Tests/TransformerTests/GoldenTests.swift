@@ -1,0 +1,92 @@
+import Foundation
+import Tensor
+import TestSupport
+import Testing
+import Transformer
+
+/// What llama.cpp computes on SmolLM2-135M-Instruct: `../shared/golden/*.json`.
+struct Golden: Decodable {
+  struct Prompt: Decodable {
+    let prompt_ids: [Int32]
+    let gen_ids: [Int32]
+    let top10: [[Double]]  // id, logit
+    let top1_gap_per_step: [Double]
+  }
+  let model: String
+  let prompts: [Prompt]
+
+  private static let root = {
+    let tests = Fixtures.folder[..<Fixtures.folder.lastIndex(of: "/")!]
+    return String(tests[..<tests.lastIndex(of: "/")!])
+  }()
+
+  /// nil, and a word on standard output, if the file is not there.
+  static func read(_ name: String) throws -> Golden? {
+    let path = "\(root)/../shared/golden/\(name).json"
+    guard let data = FileManager.default.contents(atPath: path) else {
+      print("skipped: no \(path)")
+      return nil
+    }
+    return try JSONDecoder().decode(Golden.self, from: data)
+  }
+
+  /// The model's file in IVG_TEST_MODELS or .build/models; nil, and a word, if it is not there.
+  static func model(_ name: String) -> String? {
+    let folder = ProcessInfo.processInfo.environment["IVG_TEST_MODELS"] ?? "\(root)/.build/models"
+    let path = "\(folder)/SmolLM2-135M-Instruct.\(name).gguf"
+    if FileManager.default.fileExists(atPath: path) { return path }
+    print("skipped: no \(path); set IVG_TEST_MODELS to the folder of the models")
+    return nil
+  }
+}
+
+/// A real model against llama.cpp.
+@Suite(.serialized) struct GoldenTests {
+  /// One file's figures. Greedy tokens must be llama.cpp's up to the first step whose top-1 gap is
+  /// below `gap`; the mean over prompts of the largest difference in a top-10 logit to the F16
+  /// reference must be within `mean`, the largest of all within `largest`.
+  struct Bounds: CustomTestStringConvertible, Sendable {
+    let file: String
+    let golden: String
+    let gap: Double
+    let mean: Double
+    var largest = Double.infinity
+    var testDescription: String { file }
+  }
+
+  @Test(arguments: [
+    Bounds(file: "F16", golden: "f16", gap: 0.05, mean: 0.05, largest: 0.05),
+    Bounds(file: "Q4_1", golden: "q4_1", gap: 0.15, mean: 0.05),
+    Bounds(file: "Q8_0", golden: "q8_0", gap: 0.15, mean: 0.38),
+  ])
+  func golden(_ bounds: Bounds) throws {
+    guard let golden = try Golden.read(bounds.golden), let exact = try Golden.read("f16"),
+      let path = Golden.model(bounds.file)
+    else { return }
+    let rig = try Rig(path, threads: 2, context: 256, pages: 32, rows: 1)
+    var differences: [Double] = []
+    for (number, prompt) in golden.prompts.enumerated() {
+      let sequence = rig.engine.makeSequence()
+      defer { rig.engine.removeSequence(sequence) }
+      for token in prompt.prompt_ids { try rig.engine.append(token, to: sequence) }
+      _ = rig.engine.wantLogits()
+      try rig.engine.run(cancel: rig.cancel)
+      let logits = rig.row(0)
+      differences.append(
+        exact.prompts[number].top10.map { abs(Double(logits[Int($0[0])]) - $0[1]) }.max()!)
+      let sure = prompt.top1_gap_per_step.firstIndex { $0 < bounds.gap } ?? prompt.gen_ids.count
+      var made: [Int32] = []
+      while made.count < sure {
+        made.append(Int32(Kernels.current.table.pointee.argmax(rig.row(0), rig.trunk.outputSize)))
+        try rig.engine.append(made.last!, to: sequence)
+        _ = rig.engine.wantLogits()
+        try rig.engine.run(cancel: rig.cancel)
+      }
+      #expect(made == Array(prompt.gen_ids.prefix(sure)), "prompt \(number)")
+    }
+    let mean = differences.reduce(0, +) / Double(differences.count)
+    print("\(bounds.file): distance to F16 by prompt \(differences), mean \(mean)")
+    #expect(mean <= bounds.mean)
+    #expect(differences.allSatisfy { $0 <= bounds.largest })
+  }
+}
