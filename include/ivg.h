@@ -457,16 +457,11 @@ IVG_API IVG_MUST_USE ivg_status ivg_guidance_add_scorer(ivg_guidance *guidance,
  * computed for its prompts is reused by the next one that begins alike. */
 typedef struct ivg_session ivg_session;
 
-enum {
-  IVG_ACTIVATIONS_PRECISE = 0, /* 15 bits in products with quantised weights: logits as with float activations */
-  IVG_ACTIVATIONS_FAST = 1     /* 8 bits, as other engines do: half the integer work, visible rounding noise   */
-};
-
 typedef struct ivg_session_options {
   uint32_t struct_size;
   uint32_t thread_count;   /* 0: the processors this process may use                                  */
   uint32_t context_length; /* tokens a sequence may hold; 0: the model's, capped by the memory budget */
-  uint32_t activations;    /* IVG_ACTIVATIONS_...; changes results, so equal sessions need it equal    */
+  uint32_t reserved;       /* 0                                                                        */
   uint64_t memory_budget;  /* bytes beside the mapped files; 0: three quarters of the machine's memory */
 } ivg_session_options;
 

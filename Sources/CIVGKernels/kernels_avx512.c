@@ -15,9 +15,11 @@
 
 /* The instruction multiplies unsigned by signed bytes: signed weights travel biased. */
 #define CIVG_Q8_OFFSET 128
-#define CIVG_ROWS 8
+#define CIVG_TILES 2
+#define CIVG_ROWS 4
+#define CIVG_FLOAT_ROWS 8
 #define CIVG_HEADS 8
-#define CIVG_FUSED 4
+#define CIVG_FUSED 2
 #define CIVG_QUARTERS 2
 
 CIVG_INLINE v16f fma16(v16f a, v16f b, v16f c) { return __builtin_elementwise_fma(a, b, c); }
@@ -36,25 +38,18 @@ CIVG_INLINE v16i spread_bits(v16i v) {
   return (v16i)_mm512_permutexvar_epi32((__m512i)v, (__m512i)table);
 }
 
-/* Both sums are fetched as one broadcast word and multiplied in one instruction. */
-CIVG_INLINE v16i start_sums(int offset, const uint8_t *sums, int which) {
-  if (offset == 0) return splat_i(0);
-  uint32_t low = which & 1 ? (uint16_t)-offset : 0, high = which & 2 ? (uint16_t)-offset : 0;
-  __m512i factors = _mm512_set1_epi32((int32_t)(low | high << 16));
-  __m512i both = _mm512_set1_epi32((int32_t)load_u32(sums));
-  return (v16i)_mm512_dpwssd_epi32(_mm512_setzero_si512(), factors, both);
-}
-
-CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x) {
+CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
+  (void)bits;
   return (v16i)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32((int32_t)load_u32(x)));
 }
 
 /* Row by row within each vector, so that neighbouring instructions do not wait for each other. */
-CIVG_INLINE void dot_rows(int R, v16i *isum, const v16i *w, int n, const uint8_t *x, const size_t *row,
-                          int bits) {
-  (void)bits;
+CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,
+                          const uint8_t *const *x, int bits) {
   CIVG_UNROLL for (int j = 0; j < n; j++) {
-    CIVG_UNROLL for (int r = 0; r < R; r++) isum[r] = dot_four(isum[r], w[j], x + 8 * row[r] + 4 * j);
+    CIVG_UNROLL for (int r = 0; r < R; r++) {
+      CIVG_UNROLL for (int t = 0; t < T; t++) sums[t][r] = dot_four(sums[t][r], w[t][j], x[r] + 4 * j, bits);
+    }
   }
 }
 

@@ -16,13 +16,18 @@
 
 #include "lanes_avx2.h"
 
-CIVG_INLINE void dot_rows(int R, v16i *isum, const v16i *w, int n, const uint8_t *x, const size_t *row, int bits) {
+CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   (void)bits;
+  __m256i y = _mm256_set1_epi32((int32_t)load_u32(x));
+  return lanes_join(_mm256_dpbusd_avx_epi32(lanes_low(sum), lanes_low(w), y),
+                    _mm256_dpbusd_avx_epi32(lanes_high(sum), lanes_high(w), y));
+}
+
+CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,
+                          const uint8_t *const *x, int bits) {
   CIVG_UNROLL for (int j = 0; j < n; j++) {
     CIVG_UNROLL for (int r = 0; r < R; r++) {
-      __m256i y = _mm256_set1_epi32((int32_t)load_u32(x + 8 * row[r] + 4 * j));
-      isum[r] = lanes_join(_mm256_dpbusd_avx_epi32(lanes_low(isum[r]), lanes_low(w[j]), y),
-                           _mm256_dpbusd_avx_epi32(lanes_high(isum[r]), lanes_high(w[j]), y));
+      CIVG_UNROLL for (int t = 0; t < T; t++) sums[t][r] = dot_four(sums[t][r], w[t][j], x[r] + 4 * j, bits);
     }
   }
 }

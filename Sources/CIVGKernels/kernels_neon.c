@@ -13,7 +13,9 @@
 
 /* The instruction multiplies signed bytes. */
 #define CIVG_Q8_OFFSET 0
+#define CIVG_TILES 1
 #define CIVG_ROWS 4
+#define CIVG_FLOAT_ROWS 4
 #define CIVG_HEADS 4
 #define CIVG_FUSED 2
 #define CIVG_QUARTERS 0
@@ -46,13 +48,8 @@ CIVG_INLINE v16i spread_bits(v16i v) {
   return (v | v << 7) & splat_i(0x10101010);
 }
 
-CIVG_INLINE v16i start_sums(int offset, const uint8_t *sums, int which) {
-  if (offset == 0) return splat_i(0);
-  return splat_i(-offset * ((which & 1 ? sum_at(sums, 0) : 0) + (which & 2 ? sum_at(sums, 1) : 0)));
-}
-
 /* Adds four products per lane; x is one of the four groups of `quad`. */
-CIVG_INLINE v16i dot_four(v16i sum, v16i w, int8x16_t quad, int group) {
+CIVG_INLINE v16i dot_lane(v16i sum, v16i w, int8x16_t quad, int group) {
   int32x4_t s[4];
   int8x16_t b[4];
   __builtin_memcpy(s, &sum, sizeof s);
@@ -69,13 +66,19 @@ CIVG_INLINE v16i dot_four(v16i sum, v16i w, int8x16_t quad, int group) {
   return sum;
 }
 
-CIVG_INLINE void dot_rows(int R, v16i *isum, const v16i *w, int n, const uint8_t *x, const size_t *row, int bits) {
+CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   (void)bits;
+  return dot_lane(sum, w, vreinterpretq_s8_u32(vdupq_n_u32(load_u32(x))), 0);
+}
+
+CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,
+                          const uint8_t *const *x, int bits) {
+  (void)bits, (void)T; /* CIVG_TILES is 1 */
   CIVG_UNROLL for (int part = 0; part < n / 4; part++) {
     int8x16_t quad[CIVG_MOST_ROWS];
-    CIVG_UNROLL for (int r = 0; r < R; r++) quad[r] = vld1q_s8((const int8_t *)x + 8 * row[r] + 16 * part);
+    CIVG_UNROLL for (int r = 0; r < R; r++) quad[r] = vld1q_s8((const int8_t *)x[r] + 16 * part);
     CIVG_UNROLL for (int j = 0; j < 4; j++) {
-      CIVG_UNROLL for (int r = 0; r < R; r++) isum[r] = dot_four(isum[r], w[4 * part + j], quad[r], j);
+      CIVG_UNROLL for (int r = 0; r < R; r++) sums[0][r] = dot_lane(sums[0][r], w[0][4 * part + j], quad[r], j);
     }
   }
 }

@@ -8,7 +8,9 @@
 #include "body/lanes.h"
 
 #define CIVG_Q8_OFFSET 0
+#define CIVG_TILES 1
 #define CIVG_ROWS 1
+#define CIVG_FLOAT_ROWS 1
 #define CIVG_HEADS 1
 #define CIVG_FUSED 0
 #define CIVG_QUARTERS 0
@@ -55,20 +57,19 @@ CIVG_INLINE v16i spread_bits(v16i v) {
   return (v | v << 7) & splat_i(0x10101010);
 }
 
-CIVG_INLINE v16i start_sums(int offset, const uint8_t *sums, int which) {
-  if (offset == 0) return splat_i(0);
-  return splat_i(-offset * ((which & 1 ? sum_at(sums, 0) : 0) + (which & 2 ? sum_at(sums, 1) : 0)));
+/* Bytes are widened to 16 bits in two sets, even and odd. Two products of at most 128 * 127 fit in 16 bits. */
+CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
+  (void)bits;
+  v32s y = (v32s)splat_i((int32_t)load_u32(x));
+  v32s pair = (((v32s)w << 8) >> 8) * ((y << 8) >> 8) + ((v32s)w >> 8) * (y >> 8);
+  return sum + (((v16i)pair << 16) >> 16) + ((v16i)pair >> 16);
 }
 
-/* Bytes are widened to 16 bits in two sets, even and odd. Two products of at most 128 * 127 fit in 16 bits. */
-CIVG_INLINE void dot_rows(int R, v16i *isum, const v16i *w, int n, const uint8_t *x, const size_t *row, int bits) {
-  (void)bits;
+CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,
+                          const uint8_t *const *x, int bits) {
   CIVG_UNROLL for (int j = 0; j < n; j++) {
-    v32s even = ((v32s)w[j] << 8) >> 8, odd = (v32s)w[j] >> 8;
     CIVG_UNROLL for (int r = 0; r < R; r++) {
-      v32s y = (v32s)splat_i((int32_t)load_u32(x + 8 * row[r] + 4 * j));
-      v32s pair = even * ((y << 8) >> 8) + odd * (y >> 8);
-      isum[r] += (((v16i)pair << 16) >> 16) + ((v16i)pair >> 16);
+      CIVG_UNROLL for (int t = 0; t < T; t++) sums[t][r] = dot_four(sums[t][r], w[t][j], x[r] + 4 * j, bits);
     }
   }
 }

@@ -5,10 +5,12 @@
 #ifndef CIVG_LANES_AVX2_H
 #define CIVG_LANES_AVX2_H
 
+#define CIVG_TILES 1
 #define CIVG_ROWS 2
+#define CIVG_FLOAT_ROWS 2
 #define CIVG_HEADS 4
 #define CIVG_FUSED 2
-#define CIVG_QUARTERS 2
+#define CIVG_QUARTERS 1
 
 CIVG_INLINE v16f fma16(v16f a, v16f b, v16f c) { return __builtin_elementwise_fma(a, b, c); }
 
@@ -44,11 +46,6 @@ CIVG_INLINE v16i spread_bits(v16i v) {
   v = (v & splat_i(15)) << 4;
   v = v | v << 14;
   return (v | v << 7) & splat_i(0x10101010);
-}
-
-CIVG_INLINE v16i start_sums(int offset, const uint8_t *sums, int which) {
-  if (offset == 0) return splat_i(0);
-  return splat_i(-offset * ((which & 1 ? sum_at(sums, 0) : 0) + (which & 2 ? sum_at(sums, 1) : 0)));
 }
 
 CIVG_INLINE v16i spread16(const uint8_t *x) {

@@ -82,14 +82,12 @@ private func sessionOptions(_ pointer: UnsafePointer<ivg_session_options>?) thro
   -> SessionOptions
 {
   let options = try Struct.read(pointer, "ivg_session_options") ?? ivg_session_options()
-  guard options.activations <= UInt32(IVG_ACTIVATIONS_FAST) else {
-    throw IVGError(
-      .invalidArgument, "activations is \(options.activations); known: 0 (precise), 1 (fast)")
+  guard options.reserved == 0 else {
+    throw IVGError(.invalidArgument, "reserved is \(options.reserved); it must be 0")
   }
   return try SessionOptions(
     threadCount: Int(options.thread_count), contextLength: Int(options.context_length),
-    budget: options.memory_budget,
-    isPrecise: options.activations == UInt32(IVG_ACTIVATIONS_PRECISE))
+    budget: options.memory_budget)
 }
 
 @_cdecl("ivg_session_create") @implementation

@@ -247,7 +247,6 @@ def main() -> None:
     parser.add_argument("--model", type=Path, action="append", default=[], help="a further GGUF file")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--pairs", type=int, default=None)
-    parser.add_argument("--fast", action="store_true", help="libivg with 8-bit activations instead of 15")
     parser.add_argument("--only", nargs="+", default=[], help="jobs whose name contains one of these words")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--markdown", type=Path, default=None)
@@ -261,12 +260,10 @@ def main() -> None:
 
     reading = bandwidth(options.threads)
     workers = [Worker("libivg"), Worker("llama")]
-    if options.fast:
-        workers[0]("use_fast_activations")
     date = datetime.datetime.now().strftime("%Y-%m-%d %H:%M")
     report = {
         "date": date, "processor": processor_name(),
-        "libivg": workers[0]("describe") + (", fast activations" if options.fast else ""),
+        "libivg": workers[0]("describe"),
         "llama.cpp": workers[1]("describe"), "read_bandwidth": reading, "pairs": options.pairs,
         "command": " ".join(["bench.py", *(Path(word).name for word in sys.argv[1:])]), "lines": []}  # fmt: skip
     for label, path in models:

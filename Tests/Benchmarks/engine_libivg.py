@@ -11,11 +11,6 @@ CONTEXT = 1024
 class Engine:
     def __init__(self):
         self.model = self.session = None
-        self.activations = 0
-
-    def use_fast_activations(self) -> None:
-        """Rounds activations to 8 bits, as the peer does; the default keeps 15."""
-        self.activations = 1
 
     def describe(self) -> str:
         version = libivg.LIBRARY.ivg_version_string().decode()
@@ -24,7 +19,7 @@ class Engine:
     def load(self, model: str, threads: int, rows: int) -> None:
         self.unload()
         self.model = libivg.Model(model)
-        self.session = libivg.Session(self.model, threads, CONTEXT, self.activations)
+        self.session = libivg.Session(self.model, threads, CONTEXT)
 
     def unload(self) -> None:
         if self.model:
@@ -36,7 +31,7 @@ class Engine:
         """Seconds from a closed file to the first token."""
         start = time.perf_counter()
         opened = libivg.Model(model)
-        session = libivg.Session(opened, threads, CONTEXT, self.activations)
+        session = libivg.Session(opened, threads, CONTEXT)
         session.begin(text, max_tokens=1, temperature=libivg.GREEDY)
         session.next()
         seconds = time.perf_counter() - start

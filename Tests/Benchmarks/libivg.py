@@ -14,7 +14,7 @@ Pointer, Size = c.c_void_p, c.c_size_t
 
 class SessionOptions(c.Structure):
     _fields_ = [("struct_size", c.c_uint32), ("thread_count", c.c_uint32), ("context_length", c.c_uint32),
-                ("activations", c.c_uint32), ("memory_budget", c.c_uint64)]  # fmt: skip
+                ("reserved", c.c_uint32), ("memory_budget", c.c_uint64)]  # fmt: skip
 
 
 class GuidanceOptions(c.Structure):
@@ -117,8 +117,8 @@ class Model(Handle):
 
 
 class Session(Handle):
-    def __init__(self, model: Model, threads: int, context: int, activations: int = 0):
-        options = make(SessionOptions, thread_count=threads, context_length=context, activations=activations)
+    def __init__(self, model: Model, threads: int, context: int):
+        options = make(SessionOptions, thread_count=threads, context_length=context)
         super().__init__("session", "ivg_session_create", model.pointer, c.byref(options))
         self.step = make(Step)
 

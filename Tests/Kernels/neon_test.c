@@ -82,33 +82,38 @@ static void *make_weights(const stored_type *t, size_t outputs, size_t columns) 
 
 static int failures;
 
+/* What element i of a block stands for. */
+static double element_of(const civg_block *b, int i) {
+  int whole = b->low[i];
+  if (b->group[i / 16] == i / 4 * 64) whole += 128 * b->high[i / 16][i % 4];
+  return whole * (double)b->scale;
+}
+
 /* Products of one type for several numbers of rows. */
 static void test_product(const civg_kernels *k, const stored_type *t, size_t outputs, size_t columns) {
   enum { MOST = 19 };
   static const size_t counts[] = {1, 2, 3, 4, 5, 8, MOST};
   void *data = make_weights(t, outputs, columns);
-  float *f = malloc(MOST * columns * 4), *d = malloc(MOST * columns / 32 * 4 + 4), *out = malloc(MOST * outputs * 4);
+  float *f = malloc(MOST * columns * 4), *out = malloc(MOST * outputs * 4);
   float *alone = malloc(MOST * outputs * 4), *row = malloc(columns * 4);
-  int8_t *q = malloc(MOST * columns);
-  int16_t *sums = malloc(MOST * columns / 16 * 2 + 2);
+  civg_block *blocks = malloc((MOST * columns / 32 + 1) * sizeof *blocks);
   void *scratch = aligned_alloc(64, civg_matmul_scratch(MOST));
-  for (size_t i = 0; i < MOST * columns; i++) f[i] = next_float();
+  for (size_t i = 0; i < MOST * columns; i++) f[i] = next_float() * (i % 37 == 5 ? 50 : 1);
   if (t->elements > 1) {
     for (size_t r = 0; r < MOST; r++) {
-      k->quantize_row(f + r * columns, columns, q + r * columns, d + r * columns / 32, sums + r * columns / 16);
+      k->quantize_row(f + r * columns, columns, blocks + r * columns / 32);
     }
   }
   civg_matrix w = {data, columns / t->elements * t->bytes, outputs, columns, t->type};
   size_t tiles = (outputs + 15) / 16;
   for (size_t r = 0; r < MOST; r++) {
-    civg_rows x = {f + r * columns, q + r * columns, d + r * columns / 32, sums + r * columns / 16,
-                   1,               columns,         columns,                0};
+    civg_rows x = {f + r * columns, blocks + r * (columns / 32), 1, columns, columns};
     for (size_t tile = 0; tile < tiles; tile++) {
       k->matmul[t->type](&w, &x, tile, tile + 1, alone + r * outputs, outputs, CIVG_STORE, 1, scratch);
     }
   }
   for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
-    civg_rows x = {f, q, d, sums, counts[c], columns, columns, 0};
+    civg_rows x = {f, blocks, counts[c], columns, columns};
     k->matmul[t->type](&w, &x, 0, tiles, out, outputs, CIVG_STORE, 1, scratch);
     if (memcmp(out, alone, counts[c] * outputs * 4)) {
       printf("%s: type %u: %zu rows differ from one\n", k->name, t->type, counts[c]);
@@ -122,7 +127,7 @@ static void test_product(const civg_kernels *k, const stored_type *t, size_t out
       double sum = 0, size = 0;
       for (size_t i = 0; i < columns; i++) {
         size_t at = r * columns + i;
-        double x = t->elements > 1 ? (double)q[at] * d[at / 32] : f[at];
+        double x = t->elements > 1 ? element_of(&blocks[at / 32], (int)(at % 32)) : f[at];
         sum += x * row[i];
         size += fabs(x * row[i]);
       }
@@ -134,11 +139,11 @@ static void test_product(const civg_kernels *k, const stored_type *t, size_t out
       }
     }
   }
-  civg_rows x = {f, q, d, sums, MOST, columns, columns, 0};
+  civg_rows x = {f, blocks, MOST, columns, columns};
   k->matmul[t->type](&w, &x, 0, tiles, out, outputs, CIVG_ADD, 0.3f, scratch);
   mix_floats(alone, MOST * outputs);
   mix_floats(out, MOST * outputs);
-  free(data), free(f), free(d), free(out), free(alone), free(row), free(q), free(sums), free(scratch);
+  free(data), free(f), free(out), free(alone), free(row), free(blocks), free(scratch);
 }
 
 /* Attention over pages in a shuffled order. */

@@ -9,17 +9,14 @@ final class Operands {
   let outputs: Int
   let columns: Int
   let rows: Int
-  let isPaired: Bool
   let bytes: [UInt8]
   let f: [Float]
-  var q: [Int8]
-  var d: [Float]
-  var sums: [Int16]
+  var blocks: [civg_block]
 
   /// Random operands, unless weight bytes (`byte`, scales excepted) or activations (`f`) are given.
   init(
     _ type: TensorType, outputs: Int, columns: Int, rows: Int = 0, seed: UInt64 = 1,
-    byte: UInt8? = nil, f given: [Float]? = nil, isPaired: Bool = false
+    byte: UInt8? = nil, f given: [Float]? = nil
   ) {
     var random = RandomNumbers(seed: seed)
     self.type = type
@@ -27,33 +24,16 @@ final class Operands {
     self.columns = columns
     let rows = given.map { $0.count / columns } ?? rows
     self.rows = rows
-    self.isPaired = isPaired
-    let parts = isPaired ? 2 * rows : rows
     bytes = ReferenceKernels.weights(
       type, rows: outputs, columns: columns, fill: byte, random: &random)
     f = given ?? random.floats(rows * columns)
-    q = Array(repeating: 0, count: parts * columns)
-    d = Array(repeating: 0, count: parts * columns / 32 + 1)
-    sums = Array(repeating: 0, count: parts * columns / 16 + 1)
-    if type.isQuantized { quantize(.current) }
-  }
-
-  /// Rounds the activations as a caller would.
-  private func quantize(_ kernels: Kernels) {
+    blocks = Array(repeating: civg_block(), count: rows * columns / 32 + 1)
+    guard type.isQuantized else { return }
     for r in 0..<rows {
       f.withUnsafeBufferPointer { f in
-        q.withUnsafeMutableBufferPointer { q in
-          d.withUnsafeMutableBufferPointer { d in
-            sums.withUnsafeMutableBufferPointer { sums in
-              let part = isPaired ? 2 * r : r
-              let quantize =
-                isPaired
-                ? kernels.table.pointee.quantize_pair : kernels.table.pointee.quantize_row
-              quantize!(
-                f.baseAddress! + r * columns, columns, q.baseAddress! + part * columns,
-                d.baseAddress! + part * columns / 32, sums.baseAddress! + part * columns / 16)
-            }
-          }
+        blocks.withUnsafeMutableBufferPointer { blocks in
+          Kernels.current.table.pointee.quantize_row(
+            f.baseAddress! + r * columns, columns, blocks.baseAddress! + r * columns / 32)
         }
       }
     }
@@ -64,29 +44,22 @@ final class Operands {
     _ kernels: Kernels, rows range: Range<Int>, tilesAtOnce: Int = .max, mode: Int32 = 0,
     scale: Float = 1, into start: Float = 0
   ) throws -> [Float] {
-    let scratch = try AlignedBuffer<UInt8>(count: Kernels.scratchBytes(rows: 2 * range.count))
+    let scratch = try AlignedBuffer<UInt8>(count: Kernels.scratchBytes(rows: range.count))
     var out = Array(repeating: start, count: range.count * outputs)
     try bytes.withUnsafeBytes { bytes in
       let matrix = try WeightMatrix(type: type, data: bytes, outputs: outputs, columns: columns)
       var w = matrix.civg
       f.withUnsafeBufferPointer { f in
-        q.withUnsafeBufferPointer { q in
-          d.withUnsafeBufferPointer { d in
-            sums.withUnsafeBufferPointer { sums in
-              let r = range.lowerBound
-              let part = isPaired ? 2 * r : r
-              var x = civg_rows(
-                f: f.baseAddress! + r * columns, q: q.baseAddress! + part * columns,
-                d: d.baseAddress! + part * columns / 32,
-                sums: sums.baseAddress! + part * columns / 16,
-                rows: range.count, columns: columns, f_stride: columns, paired: isPaired ? 1 : 0)
-              for tile in stride(from: 0, to: matrix.tiles, by: min(tilesAtOnce, matrix.tiles)) {
-                let end =
-                  tilesAtOnce < matrix.tiles ? min(tile + tilesAtOnce, matrix.tiles) : matrix.tiles
-                kernels.product(of: type)(
-                  &w, &x, tile, end, &out, outputs, mode, scale, scratch.pointer)
-              }
-            }
+        blocks.withUnsafeBufferPointer { blocks in
+          let r = range.lowerBound
+          var x = civg_rows(
+            f: f.baseAddress! + r * columns, blocks: blocks.baseAddress! + r * (columns / 32),
+            rows: range.count, columns: columns, f_stride: columns)
+          for tile in stride(from: 0, to: matrix.tiles, by: min(tilesAtOnce, matrix.tiles)) {
+            let end =
+              tilesAtOnce < matrix.tiles ? min(tile + tilesAtOnce, matrix.tiles) : matrix.tiles
+            kernels.product(of: type)(
+              &w, &x, tile, end, &out, outputs, mode, scale, scratch.pointer)
           }
         }
       }
@@ -97,10 +70,9 @@ final class Operands {
   /// Row `r` of the activations as the product takes them.
   func activations(_ r: Int) -> [Double] {
     guard type.isQuantized else { return (0..<columns).map { Double(f[r * columns + $0]) } }
-    func part(_ row: Int) -> [Double] {
-      (0..<columns).map { Double(q[row * columns + $0]) * Double(d[(row * columns + $0) / 32]) }
+    return blocks[(r * columns / 32)..<((r + 1) * columns / 32)].flatMap { block in
+      block.elements.map { Double($0) * Double(block.scale) }
     }
-    return isPaired ? zip(part(2 * r), part(2 * r + 1)).map { $0 + $1 } : part(r)
   }
 
   /// Row `o` of the weights.
@@ -113,3 +85,16 @@ final class Operands {
 
 /// Bits of every number: what equality means between tables. All NaN count as one.
 func bits(_ values: [Float]) -> [UInt32] { values.map { $0.isNaN ? 0x7fc0_0000 : $0.bitPattern } }
+
+extension civg_block {
+  /// The elements as whole numbers: low parts, and 128 times the high parts where there are any.
+  var elements: [Int] {
+    var values = withUnsafeBytes(of: low) { $0.map { Int(Int8(bitPattern: $0)) } }
+    for (half, group) in [group.0, group.1].enumerated() {
+      withUnsafeBytes(of: half == 0 ? high.0 : high.1) { high in
+        for i in 0..<4 { values[Int(group) / 16 + i] += 128 * Int(Int8(bitPattern: high[i])) }
+      }
+    }
+    return values
+  }
+}

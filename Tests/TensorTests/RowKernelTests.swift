@@ -132,29 +132,38 @@ import Testing
 
   @Test func rounding() {
     var random = RandomNumbers(seed: 9)
-    var x = random.floats(32 * 6, scale: 5)
+    var x = random.floats(32 * 7, scale: 5)
     for i in 32..<64 { x[i] = 0 }
     x[70] = .nan
     x[100] = -.infinity
     for i in 128..<160 { x[i] = Float.leastNormalMagnitude / 16 }
     x[160] = 1e38
+    for i in 192..<224 { x[i] = i % 16 == 5 ? 40 : x[i] / 5 }
     for kernels in Kernels.available {
-      var q = [Int8](repeating: 1, count: 192)
-      var d = [Float](repeating: 1, count: 6)
-      var sums = [Int16](repeating: 1, count: 12)
-      kernels.table.pointee.quantize_row(x, 192, &q, &d, &sums)
-      let largest = x[0..<32].map { abs($0) }.max()!
-      #expect(d[0] == largest / 127)
-      for i in 0..<32 {
-        #expect(abs(Float(q[i]) * d[0] - x[i]) <= d[0] * 0.50001)
+      var blocks = [civg_block](repeating: civg_block(), count: 7)
+      kernels.table.pointee.quantize_row(x, 224, &blocks)
+      for b in [0, 5, 6] {
+        let (elements, scale) = (blocks[b].elements, Double(blocks[b].scale))
+        let values = x[(32 * b)..<(32 * b + 32)].map { Double($0) }
+        let rounded = ReferenceKernels.rounded(values)
+        for i in 0..<32 {
+          #expect(abs(Double(elements[i]) * scale - values[i]) <= scale * 0.50001)
+          #expect(abs(Double(elements[i]) * scale - rounded[i]) <= abs(rounded[i]) * 1e-6)
+        }
       }
-      #expect(q[0..<32].map { abs(Int($0)) }.max() == 127)
-      #expect(d[1] == 0 && q[32..<64].allSatisfy { $0 == 0 })
-      #expect(d[2].isNaN && d[3].isNaN && q[64..<128].allSatisfy { $0 == 0 })
-      #expect(d[4] == 0 && q[128..<160].allSatisfy { $0 == 0 })
-      #expect(d[5] == 1e38 / 127 && q[160] == 127)
-      for i in 0..<12 {
-        #expect(Int(sums[i]) == q[(16 * i)..<(16 * i + 16)].reduce(0) { $0 + Int($1) })
+      #expect(abs(blocks[6].scale * 127 - 1) < 0.1, "an outlier took its neighbours' precision")
+      for b in [1, 4] {
+        #expect(blocks[b].scale == 0 && blocks[b].elements.allSatisfy { $0 == 0 })
+      }
+      for b in [2, 3] {
+        #expect(blocks[b].scale.isNaN && blocks[b].elements.allSatisfy { $0 == 0 })
+      }
+      for block in blocks {
+        let values = block.elements
+        #expect(Int(block.sums.0) == values[..<16].reduce(0, +))
+        #expect(Int(block.sums.1) == values[16...].reduce(0, +))
+        #expect(block.sum == block.sums.0 + block.sums.1)
+        #expect(bits([block.scaled_sum]) == bits([block.scale * Float(block.sum)]))
       }
     }
   }

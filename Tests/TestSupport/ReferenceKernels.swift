@@ -103,6 +103,18 @@ package enum ReferenceKernels {
     }
   }
 
+  /// What activations are after rounding: by blocks of 32, in steps of a 127th of the largest element outside the
+  /// group of four, in each half, that holds the half's largest; that group may reach 128 times as far.
+  package static func rounded(_ x: [Double]) -> [Double] {
+    stride(from: 0, to: x.count, by: 32).flatMap { start -> [Double] in
+      let block = Array(x[start..<start + 32])
+      let groups = (0..<8).map { group in block[(4 * group)..<(4 * group + 4)].map(abs).max()! }
+      let rest = [0..<4, 4..<8].map { groups[$0].sorted().dropLast().last! }.max()!
+      let step = max(rest, groups.max()! / 128) / 127
+      return block.map { step == 0 ? 0 : ($0 / step).rounded(.toNearestOrEven) * step }
+    }
+  }
+
   /// Sum of x y, and the sum of its terms' sizes (a yardstick for rounding errors).
   package static func dot(_ x: [Double], _ y: [Double]) -> (sum: Double, size: Double) {
     var sum = 0.0

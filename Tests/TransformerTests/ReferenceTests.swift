@@ -40,23 +40,21 @@ struct Expected: Decodable {
 
 /// The engine against `transformers`.
 @Suite struct ReferenceTests {
-  /// Largest difference to float arithmetic in a logit of up to 12: keys and values are half floats here. That
-  /// nothing else differs is what `twin` shows, with its own narrow bounds.
-  private let tolerance: Float = 6e-3
+  /// Largest difference to float arithmetic in a logit of up to 12: keys and values are half floats here, and inputs
+  /// of quantised weights are rounded. That nothing else differs is what `twin` shows, with its own narrow bounds.
+  private func tolerance(_ file: String) -> Float {
+    file.contains("-q4_0") || file.contains("-q8_0") ? 0.3 : 6e-3
+  }
 
-  /// The twin without roundings is `transformers`; with half-float keys and values it is the engine, and with
-  /// int8 inputs too it is the engine with fast activations.
+  /// The twin without roundings is `transformers`; with half-float keys and values and rounded inputs it is the
+  /// engine.
   @Test(arguments: Expected.all.models)
   func twin(of entry: Expected.ModelEntry) throws {
-    let precise = try Rig(entry.file)
-    let fast = try Rig(entry.file, isPrecise: false)
-    func twin(halfCache: Bool, int8Inputs: Bool) throws -> SlowTwin {
-      try SlowTwin(
-        entry.file, adapter: entry.adapter, halfCache: halfCache, int8Inputs: int8Inputs)
-    }
-    let exact = try twin(halfCache: false, int8Inputs: false)
-    let half = try twin(halfCache: true, int8Inputs: false)
-    let rounding = try twin(halfCache: true, int8Inputs: true)
+    let rig = try Rig(entry.file)
+    let exact = try SlowTwin(
+      entry.file, adapter: entry.adapter, halfCache: false, roundedInputs: false)
+    let rounding = try SlowTwin(
+      entry.file, adapter: entry.adapter, halfCache: true, roundedInputs: true)
     for result in entry.results {
       let prompt = Expected.all.prompts[result.prompt]
       for (row, expected) in zip(
@@ -64,12 +62,11 @@ struct Expected: Decodable {
       {
         #expect(distance(row, expected) <= 1e-4)
       }
-      for (rig, twin, bound) in [(precise, half, Float(6e-4)), (fast, rounding, 2e-4)] {
-        let adapter = try entry.adapter.map { try rig.adapter($0) }
-        for (row, twin) in zip(try rig.fresh(prompt, adapter: adapter), try twin.logits(prompt)) {
-          #expect(distance(row, twin) <= bound * twin.reduce(1) { max($0, abs($1)) })
-        }
-      }
+      let adapter = try entry.adapter.map { try rig.adapter($0) }
+      // Now and then the two round an activation to different sides; all later rows attend to that one.
+      let rows = zip(try rig.fresh(prompt, adapter: adapter), try rounding.logits(prompt))
+      let same = rows.prefix { distance($0, $1) <= 2e-4 * $1.reduce(1) { max($0, abs($1)) } }
+      #expect(same.count >= min(prompt.count, 9))
     }
   }
 
@@ -82,7 +79,7 @@ struct Expected: Decodable {
       let rows = try rig.fresh(prompt, adapter: adapter, batches: batches)
       #expect(rows.count == result.first_position + result.logits.count)
       for (row, expected) in zip(rows.dropFirst(result.first_position), result.logits) {
-        #expect(distance(row, expected) <= tolerance)
+        #expect(distance(row, expected) <= tolerance(entry.file))
       }
     }
   }
@@ -100,7 +97,7 @@ struct Expected: Decodable {
         try rig.engine.run(cancel: rig.cancel)
       }
       rig.engine.removeSequence(sequence)
-      #expect(distance(hidden, result.hidden) <= tolerance)
+      #expect(distance(hidden, result.hidden) <= tolerance(entry.file))
     }
   }
 
@@ -125,7 +122,7 @@ struct Expected: Decodable {
       try rig.engine.run(cancel: rig.cancel)
       for (index, expected) in result.values.enumerated() {
         let row = rig.row(vectors[index], count: head.outputSize)
-        #expect(distance(row, expected) <= tolerance)
+        #expect(distance(row, expected) <= tolerance(entry.trunk))
         for (candidate, slot) in zip(candidates, values[index]) {
           #expect(rig.engine.result(slot) == Double(row[Int(candidate)]))
         }
@@ -151,7 +148,7 @@ struct Expected: Decodable {
     try rig.engine.run(cancel: rig.cancel)
     let model = Expected.all.models.first { $0.file == "tiny-llama.gguf" && $0.adapter == nil }!
     let expected = Expected.all.heads.first { $0.file == "tiny-value-lora.gguf" }!
-    #expect(distance(rig.row(logits), model.results[1].logits[0]) <= tolerance)
-    #expect(distance(rig.row(values), expected.results[1].values[0]) <= tolerance)
+    #expect(distance(rig.row(logits), model.results[1].logits[0]) <= tolerance(model.file))
+    #expect(distance(rig.row(values), expected.results[1].values[0]) <= tolerance(expected.trunk))
   }
 }

@@ -15,16 +15,16 @@ final class Rig {
   /// `name` is a fixture, or a path if it begins with a slash.
   init(
     _ name: String = "tiny-llama.gguf", threads: Int = 1, context: Int = 256, pages: Int = 64,
-    rows: Int = 200, isPrecise: Bool = true
+    rows: Int = 200
   ) throws {
     model = try Model(path: name.hasPrefix("/") ? name : Fixtures.path(name))
     trunk = model.trunk!
     engine = try Engine(
       trunk: trunk, team: ThreadTeam(threadCount: threads), contextLength: context,
-      pageLimit: pages, isPrecise: isPrecise)
+      pageLimit: pages)
     other = try Engine(
       trunk: trunk, team: ThreadTeam(threadCount: threads), contextLength: context,
-      pageLimit: (context + 15) / 16, isPrecise: isPrecise)
+      pageLimit: (context + 15) / 16)
     for engine in [engine, other] { try engine.reserve(logitRows: rows, results: 2 * rows) }
   }
 

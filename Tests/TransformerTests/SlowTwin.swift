@@ -8,17 +8,17 @@ import TestSupport
 final class SlowTwin {
   let file: GGUFFile
   let halfCache: Bool
-  let int8Inputs: Bool
+  let roundedInputs: Bool
   private let adapter: GGUFFile?
   private let name: String
   private var matrices: [String: [[Double]]] = [:]
 
-  init(_ fixture: String, adapter: String? = nil, halfCache: Bool, int8Inputs: Bool) throws {
+  init(_ fixture: String, adapter: String? = nil, halfCache: Bool, roundedInputs: Bool) throws {
     self.adapter = try adapter.map { try GGUFFile(path: Fixtures.path($0)) }
     file = try GGUFFile(path: Fixtures.path(fixture))
     name = try file.metadata.string("general.architecture")!
     self.halfCache = halfCache
-    self.int8Inputs = int8Inputs
+    self.roundedInputs = roundedInputs
   }
 
   /// The logits after each token.
@@ -81,7 +81,8 @@ final class SlowTwin {
 
   /// W x + bias + alpha / rank · B (A x).
   private func apply(_ stem: String, _ x: [Double]) -> [Double] {
-    let input = int8Inputs && file.tensor(stem + ".weight")!.type.isQuantized ? rounded(x) : x
+    let isRounded = roundedInputs && file.tensor(stem + ".weight")!.type.isQuantized
+    let input = isRounded ? ReferenceKernels.rounded(x) : x
     var product = multiply(matrix(stem + ".weight"), input)
     if file.tensor(stem + ".bias") != nil { product = add(product, matrix(stem + ".bias")[0]) }
     if let adapter, adapter.tensor(stem + ".weight.lora_a") != nil {
@@ -94,14 +95,6 @@ final class SlowTwin {
 
   private func multiply(_ matrix: [[Double]], _ x: [Double]) -> [Double] {
     matrix.map { ReferenceKernels.dot($0, x).sum }
-  }
-
-  private func rounded(_ x: [Double]) -> [Double] {
-    stride(from: 0, to: x.count, by: 32).flatMap { start in
-      let block = x[start..<start + 32]
-      let scale = block.reduce(0) { max($0, abs($1)) } / 127
-      return block.map { scale == 0 ? 0 : ($0 / scale).rounded(.toNearestOrEven) * scale }
-    }
   }
 
   /// All rows of a tensor, decoded.

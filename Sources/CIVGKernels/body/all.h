@@ -7,22 +7,24 @@
  *   fma16(a, b, c)             a b + c, rounded once
  *   half16(h), to_half16(f)    half precision to float and, to nearest even, back
  *   spread_bits(v)             the low four bits of every lane, each to bit 4 of its own byte
- *   start_sums(o, sums, which) every lane -o (sums[0] + sums[1]), or of one alone (which = 1, 2)
- *   dot_rows(R, isum, w, n, x, row, bits)
- *                              isum[r] += dot of the 4 n bytes of each lane of w with those at x + 8 row[r]
- *   CIVG_Q8_OFFSET             what a Q8_0 byte carries when dot_rows sees it: 128 (unsigned) or 0 (signed)
- *   CIVG_ROWS, CIVG_HEADS      rows, heads whose accumulators fit in registers
+ *   dot_four(sum, w, x, bits)  sum + dot of the 4 bytes of each lane of w with those at x
+ *   dot_rows(T, R, sums, w, n, x, bits)
+ *                              sums[t][r] += dot of the 4 n bytes of each lane of w[t] with those at x[r]
+ *   CIVG_Q8_OFFSET             what a Q8_0 byte carries when it is multiplied: 128 (unsigned) or 0 (signed)
+ *   CIVG_TILES, CIVG_ROWS      tiles and rows whose integer sums and accumulators fit in registers together
+ *   CIVG_FLOAT_ROWS, CIVG_HEADS
+ *                              rows of floats, heads whose accumulators do
  *   CIVG_QUARTERS              rows up to which dot products come before the transpose, by these two:
  *   spread16(x)                16 bytes in every quarter of a vector
  *   dot_quarters(a, x, b, y, bits)
  *                              every lane: dot of its 4 bytes of a and x, and of b and y
- *   CIVG_FUSED                 rows (0, 1, 2 or 4) up to which a product has code without scratch
+ *   CIVG_FUSED                 rows (0, 1 or 2) up to which a product has code without scratch
  */
 #ifndef CIVG_ALL_H
 #define CIVG_ALL_H
 
 /* 32-column blocks, or float columns, of a tile that are unpacked together: they stay in the first cache. */
-#define CIVG_SLICE_BLOCKS 32
+#define CIVG_SLICE_BLOCKS (32 / CIVG_TILES)
 #define CIVG_SLICE_COLUMNS 256
 
 #include "tile.h"
@@ -34,8 +36,9 @@
 #include "attention.h"
 #include "vocabulary.h"
 
-_Static_assert(CIVG_SLICE_BLOCKS * sizeof(tile_block) <= 32 * 1024, "a slice outgrows civg_matmul_scratch");
-_Static_assert(CIVG_SLICE_COLUMNS * sizeof(v16f) <= 32 * 1024, "a slice outgrows civg_matmul_scratch");
+_Static_assert(CIVG_TILES * CIVG_SLICE_BLOCKS * sizeof(tile_block) <= CIVG_SCRATCH_BYTES, "a slice outgrows scratch");
+_Static_assert(CIVG_SLICE_COLUMNS * sizeof(v16f) <= CIVG_SCRATCH_BYTES, "a slice outgrows scratch");
+_Static_assert(sizeof(civg_block) == 64 && sizeof(v16i) == 64, "a block of activations is one cache line");
 
 #define CIVG_DEFINE_TABLE(symbol, text)                                                                    \
   const civg_kernels symbol = {                                                                            \
@@ -46,7 +49,6 @@ _Static_assert(CIVG_SLICE_COLUMNS * sizeof(v16f) <= 32 * 1024, "a slice outgrows
                  [Q6_K] = matmul_Q6_K},                                                                    \
       .dequantize = CIVG_DEQUANTIZE,                                                                       \
       .quantize_row = quantize_row,                                                                        \
-      .quantize_pair = quantize_pair,                                                                      \
       .rms_norm = rms_norm,                                                                                \
       .layer_norm = layer_norm,                                                                            \
       .silu_multiply = silu_multiply,                                                                      \

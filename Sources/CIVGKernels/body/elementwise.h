@@ -1,44 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * elementwise.h - activations between the products: rounding to int8, norms, gates, sums, rotation.
+ * elementwise.h - activations between the products: rounding, norms, gates, sums, rotation.
  */
 #ifndef CIVG_ELEMENTWISE_H
 #define CIVG_ELEMENTWISE_H
 
-/* Rounds the block of 32 numbers in x[0], x[1] and leaves there what the rounding left. */
-CIVG_INLINE void quantize_block(v16f x[2], int8_t *q, float *d, int16_t *sums) {
+/* Every lane the largest of its group of four lanes. No lane may be NaN. */
+CIVG_INLINE v16f group_maxima(v16f v) {
+  v = larger(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+  return larger(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+}
+
+/* Finds the group of a half with the largest element, the first if there are several. Returns that element's
+ * magnitude; *rest is raised to the largest of the other groups. */
+CIVG_INLINE float largest_group(v16f half, int *group, float *rest) {
+  float lanes[16];
+  store16f(lanes, group_maxima(absolute(half)));
+  *group = 0;
+  CIVG_UNROLL for (int g = 1; g < 4; g++) *group = lanes[4 * g] > lanes[4 * *group] ? g : *group;
+  CIVG_UNROLL for (int g = 0; g < 4; g++) {
+    if (g != *group && lanes[4 * g] > *rest) *rest = lanes[4 * g];
+  }
+  return lanes[4 * *group];
+}
+
+/* Rounds 32 numbers: see civg_block. */
+CIVG_INLINE void quantize_block(const float *x, civg_block *out) {
+  typedef int8_t v16b __attribute__((vector_size(16)));
   const v16f magic = splat(12582912.0f);
   const v16i infinite = splat_i(0x7f800000);
-  v16i bad = (((v16i)x[0] & infinite) == infinite) | (((v16i)x[1] & infinite) == infinite);
-  float most = any_lane(bad) ? 0 : max_lanes(larger(absolute(x[0]), absolute(x[1])));
-  /* Below this 127 / most would overflow; such numbers are zero beside any other. */
-  float inverse = most < 1e-36f ? 0 : 127.0f / most;
-  *d = any_lane(bad) ? __builtin_nanf("") : inverse == 0 ? 0 : most / 127.0f;
-  typedef int8_t v16b __attribute__((vector_size(16)));
-  v16b bytes[2];
-  CIVG_UNROLL for (int half = 0; half < 2; half++) {
-    v16f value = any_lane(bad) ? splat(0) : x[half];
-    v16i whole = (v16i)(value * splat(inverse) + magic) - (v16i)magic;
-    bytes[half] = __builtin_convertvector(whole, v16b);
-    sums[half] = (int16_t)__builtin_reduce_add(whole);
-    x[half] = fma16(to_float(whole), splat(-*d), x[half]);
+  v16f half[2] = {load16f(x), load16f(x + 16)};
+  v16i bad = (((v16i)half[0] & infinite) == infinite) | (((v16i)half[1] & infinite) == infinite);
+  const int is_bad = any_lane(bad);
+  float limit = 0, most = 0;
+  int group[2] = {0, 0};
+  if (!is_bad) {
+    CIVG_UNROLL for (int h = 0; h < 2; h++) {
+      float largest = largest_group(half[h], &group[h], &limit);
+      most = largest > most ? largest : most;
+    }
   }
-  __builtin_memcpy(q, bytes, 32);
+  limit = limit > most / 128 ? limit : most / 128;
+  /* Below this 127 / limit would overflow; such numbers are zero beside any other. */
+  const float inverse = most < 1e-33f ? 0 : 127.0f / limit;
+  out->scale = is_bad ? __builtin_nanf("") : inverse == 0 ? 0 : limit / 127.0f;
+  out->sum = 0;
+  CIVG_UNROLL for (int h = 0; h < 2; h++) {
+    v16i whole = (v16i)((inverse == 0 ? splat(0) : half[h]) * splat(inverse) + magic) - (v16i)magic;
+    int32_t lanes[16];
+    out->sums[h] = __builtin_reduce_add(whole);
+    out->sum += out->sums[h];
+    out->group[h] = (uint16_t)(64 * (4 * h + group[h]));
+    __builtin_memcpy(lanes, &whole, sizeof lanes);
+    CIVG_UNROLL for (int i = 0; i < 4; i++) {
+      int32_t *lane = &lanes[4 * group[h] + i], high = (*lane + 64) >> 7;
+      out->high[h][i] = (int8_t)high;
+      *lane -= high * 128;
+    }
+    __builtin_memcpy(&whole, lanes, sizeof lanes);
+    v16b bytes = __builtin_convertvector(whole, v16b);
+    __builtin_memcpy(out->low + 16 * h, &bytes, sizeof bytes);
+  }
+  out->scaled_sum = out->scale * (float)out->sum;
 }
 
-static void quantize_row(const float *x, size_t columns, int8_t *q, float *d, int16_t *sums) {
-  for (size_t k = 0; k < columns / 32; k++) {
-    v16f block[2] = {load16f(x + 32 * k), load16f(x + 32 * k + 16)};
-    quantize_block(block, q + 32 * k, d + k, sums + 2 * k);
-  }
-}
-
-static void quantize_pair(const float *x, size_t columns, int8_t *q, float *d, int16_t *sums) {
-  for (size_t k = 0; k < columns / 32; k++) {
-    v16f block[2] = {load16f(x + 32 * k), load16f(x + 32 * k + 16)};
-    quantize_block(block, q + 32 * k, d + k, sums + 2 * k);
-    quantize_block(block, q + columns + 32 * k, d + columns / 32 + k, sums + columns / 16 + 2 * k);
-  }
+static void quantize_row(const float *x, size_t columns, civg_block *blocks) {
+  for (size_t k = 0; k < columns / 32; k++) quantize_block(x + 32 * k, blocks + k);
 }
 
 /* Sum of x y over n elements: sixteen chains of fused multiply-adds, then the tree. */

@@ -61,9 +61,6 @@ CIVG_INLINE float load_float(const void *p) {
   return v;
 }
 
-/* One of the two sums of a block's activations. */
-CIVG_INLINE int sum_at(const uint8_t *sums, int half) { return (int16_t)load_u16(sums + 2 * half); }
-
 /* Stores to any address. */
 CIVG_INLINE void store16f(void *p, v16f v) { __builtin_memcpy(p, &v, sizeof v); }
 

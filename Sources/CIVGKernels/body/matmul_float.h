@@ -44,7 +44,7 @@ CIVG_INLINE void float_tile_fused(int type, int R, const tile_piece *p, const ci
                                   size_t out_stride, int mode, float scale) {
   const tile_rows t = p->rows;
   const size_t columns = x->columns, step = (size_t)float_step(type), whole = columns / step * step;
-  const uint8_t *ahead = piece_ahead(p);
+  const uint8_t *ahead = piece_ahead(p, 1);
   const float *f = x->f;
   v16f acc[4 * CIVG_MOST_ROWS], column[8];
   CIVG_UNROLL for (int i = 0; i < R * 4; i++) acc[i] = splat(0);
@@ -109,7 +109,9 @@ CIVG_INLINE void float_tile_sliced(int type, const tile_piece *p, const civg_row
       }
     }
     size_t r = 0;
-    for (; r + CIVG_ROWS <= rows; r += CIVG_ROWS) float_slice_rows(CIVG_ROWS, slice, from, count, x, r, acc + r * 4);
+    for (; r + CIVG_FLOAT_ROWS <= rows; r += CIVG_FLOAT_ROWS) {
+      float_slice_rows(CIVG_FLOAT_ROWS, slice, from, count, x, r, acc + r * 4);
+    }
     for (; r < rows; r++) float_slice_rows(1, slice, from, count, x, r, acc + r * 4);
   }
   for (size_t r = 0; r < rows; r++) {
@@ -129,10 +131,6 @@ CIVG_INLINE void float_tile_sliced(int type, const tile_piece *p, const civg_row
         float_tile_fused(type, 1, &p, x, out, out_stride, mode, scale);                                     \
       } else if (CIVG_FUSED >= 2 && x->rows == 2) {                                                           \
         float_tile_fused(type, 2, &p, x, out, out_stride, mode, scale);                                     \
-      } else if (CIVG_FUSED >= 4 && x->rows == 3) {                                                           \
-        float_tile_fused(type, 3, &p, x, out, out_stride, mode, scale);                                     \
-      } else if (CIVG_FUSED >= 4 && x->rows == 4) {                                                           \
-        float_tile_fused(type, 4, &p, x, out, out_stride, mode, scale);                                     \
       } else {                                                                                                \
         float_tile_sliced(type, &p, x, out, out_stride, mode, scale, scratch);                                \
       }                                                                                                       \

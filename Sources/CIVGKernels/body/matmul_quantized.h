@@ -1,94 +1,152 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * matmul_quantized.h - products of int8 activations with quantised weights.
+ * matmul_quantized.h - products of rounded activations (civg_block) with quantised weights.
  *
  * For every output and row one chain runs over the 32-column blocks in order:
  *
  *   acc = fma(float(isum), d dx, acc)            isum: exact integer sum of (q - o) x
  *   acc = fma(m, dx xsum, acc)                   forms with a minimum
  *
- * In the halves forms isum and xsum are the two halves' sums weighted by s (n). Those are whole numbers below
- * 2^24, so the float arithmetic that forms them is exact in any order.
+ * In the halves forms isum is fma(float(isum1), s[1], float(isum0) s[0]) and xsum likewise with n.
  *
- * Paired rows are two rows of activations each, and their product the sum of the two chains.
+ * isum takes the high parts of the activations first, 128 times, then the low parts. Only one group of four in each
+ * half has high parts, so they cost one instruction a half.
  *
- * Up to CIVG_FUSED rows, a block is unpacked into registers and used at once. More rows share an unpacked slice
- * of the tile in scratch that stays in the first cache; accumulators wait in scratch between slices. Both ways
- * run the same chain.
+ * One or two rows: a block is unpacked into registers and used at once; memory is the limit. More rows share an
+ * unpacked slice of a few tiles in scratch that stays in the first cache; accumulators wait in scratch between
+ * slices. Both ways run the same chain.
  */
 #ifndef CIVG_MATMUL_QUANTIZED_H
 #define CIVG_MATMUL_QUANTIZED_H
 
-/* Where R rows of activations stand at one block. Scales and sums of a block are 4 bytes each and its elements
- * 32, so one offset per row serves all three. */
+/* Where R rows of activations stand: `at` bytes into each. */
 typedef struct row_cursor {
-  const uint8_t *q, *d, *sums;
-  size_t row[CIVG_MOST_ROWS]; /* bytes from the first row's scale to that of row r */
+  const uint8_t *row[CIVG_MOST_ROWS];
+  size_t at;
 } row_cursor;
 
-/* The R rows from `first` at block `k`. */
+/* A field of row r's block. */
+#define CIVG_FIELD(x, r, field) ((x)->row[r] + (x)->at + offsetof(civg_block, field))
+
+/* R rows from `first` on, at block `k`. Rows past the last repeat it. */
 CIVG_INLINE row_cursor rows_open(int R, const civg_rows *x, size_t first, size_t k) {
-  size_t stride = x->columns / 8;
-  row_cursor c = {(const uint8_t *)x->q + first * x->columns + k * 32,
-                  (const uint8_t *)x->d + first * stride + k * 4,
-                  (const uint8_t *)x->sums + first * stride + k * 4,
-                  {0}};
-  CIVG_UNROLL for (int r = 0; r < R; r++) c.row[r] = (size_t)r * stride;
+  row_cursor c = {{0}, k * sizeof(civg_block)};
+  CIVG_UNROLL for (int r = 0; r < R; r++) {
+    size_t row = first + (size_t)r < x->rows ? first + (size_t)r : x->rows - 1;
+    c.row[r] = (const uint8_t *)(x->blocks + row * (x->columns / 32));
+  }
   return c;
 }
 
 /* Steps to the next block. */
-CIVG_INLINE void rows_advance(row_cursor *c) {
-  c->q += 32;
-  c->d += 4;
-  c->sums += 4;
+CIVG_INLINE void rows_advance(row_cursor *c) { c->at += sizeof(civg_block); }
+
+/* 128 times the high parts' sum, less what the offset adds: v - offset sum. The offset is a power of two. */
+CIVG_INLINE v16i start_sum(int type, v16i high, const uint8_t *sum) {
+  const int offset = civg_offset(type);
+  v16i total = splat_i((int32_t)load_u32(sum));
+  if (offset == 0) return high << 7;
+  if (offset == 128) return (high - total) << 7;
+  return (high << 7) - (total << __builtin_ctz((unsigned)offset));
 }
 
-/* Adds one block's products to R accumulators, and the share of its minimum. */
-CIVG_INLINE void add_products(int type, int R, const tile_block *b, const row_cursor *x, const v16i *isum, v16f *acc) {
-  CIVG_UNROLL for (int r = 0; r < R; r++) {
-    float scale = load_float(x->d + x->row[r]);
-    acc[r] = fma16(to_float(isum[r]), b->d * splat(scale), acc[r]);
-    if (civg_has_minimum(type)) {
-      float sum = (float)(sum_at(x->sums + x->row[r], 0) + sum_at(x->sums + x->row[r], 1));
-      acc[r] = fma16(b->m, splat(scale * sum), acc[r]);
+/* Adds one block's sums to an accumulator, and the share of its minimum. */
+CIVG_INLINE v16f add_block(int type, const tile_block *b, const row_cursor *x, int r, v16i isum, v16f acc) {
+  acc = fma16(to_float(isum), b->d * splat(load_float(CIVG_FIELD(x, r, scale))), acc);
+  if (civg_has_minimum(type)) acc = fma16(b->m, splat(load_float(CIVG_FIELD(x, r, scaled_sum))), acc);
+  return acc;
+}
+
+/* The same for the halves forms. */
+CIVG_INLINE v16f add_halves(int type, const tile_block *b, const row_cursor *x, int r, v16i low, v16i high, v16f acc) {
+  v16f scale = splat(load_float(CIVG_FIELD(x, r, scale)));
+  acc = fma16(fma16(to_float(high), b->s[1], to_float(low) * b->s[0]), b->d * scale, acc);
+  if (civg_has_minimum(type)) {
+    v16f a = splat((float)(int32_t)load_u32(CIVG_FIELD(x, r, sums[0])));
+    v16f c = splat((float)(int32_t)load_u32(CIVG_FIELD(x, r, sums[1])));
+    acc = fma16(fma16(b->n[1], c, b->n[0] * a), b->m * scale, acc);
+  }
+  return acc;
+}
+
+/* The high parts of one half of row r: v + 4 bytes of weights times the row's group of that half. */
+CIVG_INLINE v16i dot_high(int type, v16i v, const tile_block *b, const row_cursor *x, int r, int half) {
+  size_t group = load_u16(CIVG_FIELD(x, r, group[half]));
+  v16i w;
+  __builtin_memcpy(&w, (const uint8_t *)b->w + group, sizeof w);
+  return dot_four(v, w, CIVG_FIELD(x, r, high[half]), civg_bits(type));
+}
+
+/* Adds one unpacked block of T tiles, in memory, to the accumulators of R rows. b[t]: the block of tile t. */
+CIVG_INLINE void block_rows(int type, int T, int R, const tile_block *const *b, const row_cursor *x,
+                            v16f (*acc)[CIVG_MOST_ROWS]) {
+  const uint8_t *q[CIVG_MOST_ROWS];
+  v16i low[CIVG_TILES][CIVG_MOST_ROWS], high[CIVG_TILES][CIVG_MOST_ROWS];
+  const v16i *w[CIVG_TILES];
+  CIVG_UNROLL for (int r = 0; r < R; r++) q[r] = CIVG_FIELD(x, r, low);
+  CIVG_UNROLL for (int t = 0; t < T; t++) {
+    w[t] = b[t]->w;
+    CIVG_UNROLL for (int r = 0; r < R; r++) {
+      v16i v = dot_high(type, splat_i(0), b[t], x, r, 0);
+      if (civg_has_halves(type)) {
+        low[t][r] = start_sum(type, v, CIVG_FIELD(x, r, sums[0]));
+        v = dot_high(type, splat_i(0), b[t], x, r, 1);
+        high[t][r] = start_sum(type, v, CIVG_FIELD(x, r, sums[1]));
+      } else {
+        v = dot_high(type, v, b[t], x, r, 1);
+        low[t][r] = start_sum(type, v, CIVG_FIELD(x, r, sum));
+      }
+    }
+  }
+  dot_rows(T, R, low, w, civg_has_halves(type) ? 4 : 8, q, civg_bits(type));
+  if (civg_has_halves(type)) {
+    CIVG_UNROLL for (int t = 0; t < T; t++) w[t] += 4;
+    CIVG_UNROLL for (int r = 0; r < R; r++) q[r] += 16;
+    dot_rows(T, R, high, w, 4, q, civg_bits(type));
+  }
+  CIVG_UNROLL for (int t = 0; t < T; t++) {
+    CIVG_UNROLL for (int r = 0; r < R; r++) {
+      if (civg_has_halves(type)) {
+        acc[t][r] = add_halves(type, b[t], x, r, low[t][r], high[t][r], acc[t][r]);
+      } else {
+        acc[t][r] = add_block(type, b[t], x, r, low[t][r], acc[t][r]);
+      }
     }
   }
 }
 
-/* Adds one block to the accumulators of R rows. */
-CIVG_INLINE void block_rows(int type, int R, const tile_block *b, const row_cursor *x, v16f *acc) {
-  const int offset = civg_offset(type), bits = civg_bits(type);
-  v16i low[CIVG_MOST_ROWS], high[CIVG_MOST_ROWS];
-  if (!civg_has_halves(type)) {
-    CIVG_UNROLL for (int r = 0; r < R; r++) low[r] = start_sums(offset, x->sums + x->row[r], 3);
-    dot_rows(R, low, b->w, 8, x->q, x->row, bits);
-    add_products(type, R, b, x, low, acc);
-    return;
-  }
-  CIVG_UNROLL for (int r = 0; r < R; r++) {
-    low[r] = start_sums(offset, x->sums + x->row[r], 1);
-    high[r] = start_sums(offset, x->sums + x->row[r], 2);
-  }
-  dot_rows(R, low, b->w, 4, x->q, x->row, bits);
-  dot_rows(R, high, b->w + 4, 4, x->q + 16, x->row, bits);
-  CIVG_UNROLL for (int r = 0; r < R; r++) {
-    v16f scale = splat(load_float(x->d + x->row[r]));
-    v16f total = to_float(low[r]) * b->s[0] + to_float(high[r]) * b->s[1];
-    acc[r] = fma16(total, b->d * scale, acc[r]);
-    if (civg_has_minimum(type)) {
-      v16f a = splat((float)sum_at(x->sums + x->row[r], 0));
-      v16f c = splat((float)sum_at(x->sums + x->row[r], 1));
-      acc[r] = fma16(b->n[0] * a + b->n[1] * c, b->m * scale, acc[r]);
+/* The same for one tile whose block is in registers: all eight groups of the high parts, from `wide`, where the others
+ * are zero. */
+CIVG_INLINE void block_wide(int type, int R, const tile_block *b, const row_cursor *x, const uint8_t *const *wide,
+                            v16f (*acc)[CIVG_MOST_ROWS]) {
+  const int halves = civg_has_halves(type), n = halves ? 4 : 8;
+  const uint8_t *q[CIVG_MOST_ROWS], *high[CIVG_MOST_ROWS];
+  v16i sums[2][1][CIVG_MOST_ROWS];
+  CIVG_UNROLL for (int half = 0; half < 1 + halves; half++) {
+    const v16i *w = b->w + 4 * half;
+    CIVG_UNROLL for (int r = 0; r < R; r++) {
+      q[r] = CIVG_FIELD(x, r, low) + 16 * half;
+      high[r] = wide[r] + 16 * half;
+      sums[half][0][r] = splat_i(0);
     }
+    dot_rows(1, R, sums[half], &w, n, high, civg_bits(type));
+    CIVG_UNROLL for (int r = 0; r < R; r++) {
+      const uint8_t *sum = halves ? CIVG_FIELD(x, r, sums[0]) + 4 * half : CIVG_FIELD(x, r, sum);
+      sums[half][0][r] = start_sum(type, sums[half][0][r], sum);
+    }
+    dot_rows(1, R, sums[half], &w, n, q, civg_bits(type));
+  }
+  CIVG_UNROLL for (int r = 0; r < R; r++) {
+    acc[0][r] = halves ? add_halves(type, b, x, r, sums[0][0][r], sums[1][0][r], acc[0][r])
+                       : add_block(type, b, x, r, sums[0][0][r], acc[0][r]);
   }
 }
 
 /* What to ask for while a piece is read: as many bytes further on, at least a tile and at least so far that memory
  * has answered by then. */
-CIVG_INLINE const uint8_t *piece_ahead(const tile_piece *p) {
-  const size_t tile = CIVG_TILE * p->rows.stride, least = 16 * 1024;
-  return p->rows.quarter[0] + (tile < least ? least : tile);
+CIVG_INLINE const uint8_t *piece_ahead(const tile_piece *p, int tiles) {
+  const size_t piece = (size_t)tiles * CIVG_TILE * p->rows.stride, least = 16 * 1024;
+  return p->rows.quarter[0] + (piece < least ? least : piece);
 }
 
 /* Asks for a part of what is ahead, a little at a time: requests in bulk would wait for each other. Bytes past the
@@ -105,10 +163,11 @@ CIVG_INLINE int civg_has_quarters(int type) {
 /* One block times a few rows of activations: every quarter of a vector holds 16 bytes of one weight row, so the dot
  * products come first and only their sums are transposed. The sums are exact, so both ways agree. Meanwhile as many
  * bytes at `next` are fetched. */
-CIVG_INLINE void block_quarters(int type, int R, const tile_rows *t, const row_cursor *x, const uint8_t *next,
-                                v16f *acc) {
+CIVG_INLINE void block_quarters(int type, int R, const tile_rows *t, const row_cursor *x, const uint8_t *const *wide,
+                                const uint8_t *next, v16f (*acc)[CIVG_MOST_ROWS]) {
   const size_t part = civg_block_bytes(type) * CIVG_TILE / 4;
-  v16i sum[CIVG_MOST_ROWS][4], isum[CIVG_MOST_ROWS], low, high, head;
+  const int bits = civg_bits(type);
+  v16i high_sum[CIVG_MOST_ROWS][4], low_sum[CIVG_MOST_ROWS][4], low, high, head;
   tile_block b;
   CIVG_UNROLL for (int i = 0; i < 4; i++) {
     prefetch_ahead(next + (size_t)i * part, part);
@@ -121,12 +180,10 @@ CIVG_INLINE void block_quarters(int type, int R, const tile_rows *t, const row_c
       high = shift_right(raw, 4) & splat_i(0x0f0f0f0f);
     }
     CIVG_UNROLL for (int r = 0; r < R; r++) {
-      const uint8_t *q = x->q + 8 * x->row[r];
-      sum[r][i] = dot_quarters(low, spread16(q), high, spread16(q + 16), civg_bits(type));
+      const uint8_t *q = CIVG_FIELD(x, r, low);
+      high_sum[r][i] = dot_quarters(low, spread16(wide[r]), high, spread16(wide[r] + 16), bits);
+      low_sum[r][i] = dot_quarters(low, spread16(q), high, spread16(q + 16), bits);
     }
-  }
-  CIVG_UNROLL for (int r = 0; r < R; r++) {
-    isum[r] = sum_quarters(sum[r]) + start_sums(civg_offset(type), x->sums + x->row[r], 3);
   }
   if (type == Q4_1) {
     head = gather32(t, 0);
@@ -135,11 +192,12 @@ CIVG_INLINE void block_quarters(int type, int R, const tile_rows *t, const row_c
   } else {
     b.d = half16(gather16(t, 0));
   }
-  add_products(type, R, &b, x, isum, acc);
+  CIVG_UNROLL for (int r = 0; r < R; r++) {
+    CIVG_UNROLL for (int i = 0; i < 4; i++) low_sum[r][i] += high_sum[r][i] << 7;
+    v16i isum = sum_quarters(low_sum[r]) + start_sum(type, splat_i(0), CIVG_FIELD(x, r, sum));
+    acc[0][r] = add_block(type, &b, x, r, isum, acc[0][r]);
+  }
 }
-
-/* Rows of activations: a paired row is two. */
-CIVG_INLINE size_t parts_of(const civg_rows *x) { return x->paired ? 2 * x->rows : x->rows; }
 
 /* Writes a piece's lanes of one row. */
 CIVG_INLINE void finish_row(v16f y, float *out, const tile_piece *p, int mode, float scale) {
@@ -153,34 +211,41 @@ CIVG_INLINE void finish_row(v16f y, float *out, const tile_piece *p, int mode, f
   store_some(out, p->count, y);
 }
 
-/* Writes a piece of `parts` rows of activations; the two parts of a paired row add up. */
-CIVG_INLINE void finish_piece(const v16f *acc, size_t parts, int paired, const tile_piece *p, float *out,
-                              size_t out_stride, int mode, float scale) {
-  for (size_t r = 0; !paired && r < parts; r++) finish_row(acc[r], out + r * out_stride, p, mode, scale);
-  for (size_t r = 0; paired && r < parts; r += 2) {
-    finish_row(acc[r] + acc[r + 1], out + r / 2 * out_stride, p, mode, scale);
+/* The most columns of R rows whose high parts fit in scratch. */
+CIVG_INLINE size_t wide_limit(int R) { return CIVG_SCRATCH_BYTES / (size_t)R; }
+
+/* Writes out the high parts of all rows, with the zeros between them: [rows][columns]. */
+static __attribute__((noinline)) void widen_rows(const civg_rows *x, uint8_t *wide) {
+  const size_t blocks = x->rows * (x->columns / 32);
+  for (size_t k = 0; k < blocks; k++, wide += 32) {
+    const civg_block *b = x->blocks + k;
+    __builtin_memset(wide, 0, 32);
+    CIVG_UNROLL for (int half = 0; half < 2; half++) {
+      __builtin_memcpy(wide + b->group[half] / CIVG_TILE, b->high[half], 4);
+    }
   }
 }
 
-/* One piece, R rows, nothing kept in memory. */
-CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_rows *x, float *out,
+/* One piece, R rows, nothing kept in memory. wide: [R][columns], see widen_rows. */
+CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_rows *x, const uint8_t *wide, float *out,
                             size_t out_stride, int mode, float scale) {
   tile_rows t = p->rows;
-  const uint8_t *ahead = piece_ahead(p);
+  const uint8_t *ahead = piece_ahead(p, 1), *high[CIVG_MOST_ROWS];
   const size_t bytes = civg_block_bytes(type), blocks = x->columns / civg_block_columns(type);
   row_cursor at = rows_open(R, x, 0, 0);
-  v16f acc[CIVG_MOST_ROWS];
-  CIVG_UNROLL for (int r = 0; r < R; r++) acc[r] = splat(0);
+  v16f acc[1][CIVG_MOST_ROWS];
+  CIVG_UNROLL for (int r = 0; r < R; r++) acc[0][r] = splat(0);
   for (size_t k = 0; k < blocks; k++) {
     tile_block b;
     const uint8_t *next = ahead + k * bytes * CIVG_TILE;
     if (!civg_is_super(type)) {
+      CIVG_UNROLL for (int r = 0; r < R; r++) high[r] = wide + (size_t)r * x->columns + k * 32;
       if (R <= CIVG_QUARTERS && civg_has_quarters(type)) {
-        block_quarters(type, R, &t, &at, next, acc);
+        block_quarters(type, R, &t, &at, high, next, acc);
       } else {
         prefetch_ahead(next, bytes * CIVG_TILE);
         unpack_small(type, &t, 0, &b);
-        block_rows(type, R, &b, &at, acc);
+        block_wide(type, R, &b, &at, high, acc);
       }
       rows_advance(&at);
       tile_advance(&t, bytes);
@@ -192,15 +257,17 @@ CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_row
     const size_t part = bytes * CIVG_TILE / 8;
     for (int step = 0; step < 8 / each; step++) {
       CIVG_UNROLL for (int i = 0; i < each; i++) {
-        prefetch_ahead(next + (size_t)(step * each + i) * part, part);
+        size_t block = (size_t)(step * each + i);
+        CIVG_UNROLL for (int r = 0; r < R; r++) high[r] = wide + (size_t)r * x->columns + (k * 8 + block) * 32;
+        prefetch_ahead(next + block * part, part);
         unpack_step(type, &t, 0, step, i, &u, &b);
-        block_rows(type, R, &b, &at, acc);
+        block_wide(type, R, &b, &at, high, acc);
         rows_advance(&at);
       }
     }
     tile_advance(&t, bytes);
   }
-  finish_piece(acc, (size_t)R, x->paired, p, out, out_stride, mode, scale);
+  CIVG_UNROLL for (int r = 0; r < R; r++) finish_row(acc[0][r], out + (size_t)r * out_stride, p, mode, scale);
 }
 
 /* Unpacks `blocks` 32-column blocks from block `from` on; both are multiples of a stored block. Meanwhile the
@@ -231,59 +298,71 @@ CIVG_INLINE void unpack_blocks(int type, const tile_rows *t, const uint8_t *ahea
   }
 }
 
-/* R rows from `first` over an unpacked slice; `acc` holds their accumulators. */
-CIVG_INLINE void slice_rows(int type, int R, const tile_block *slice, size_t from, size_t blocks,
+/* R rows from `first` over an unpacked slice of T tiles; `acc` holds their accumulators, [T][rows]. */
+CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, size_t from, size_t blocks,
                             const civg_rows *x, size_t first, v16f *acc) {
   row_cursor at = rows_open(R, x, first, from);
-  v16f a[CIVG_MOST_ROWS];
-  CIVG_UNROLL for (int r = 0; r < R; r++) a[r] = acc[r];
-  for (size_t k = 0; k < blocks; k++, rows_advance(&at)) block_rows(type, R, &slice[k], &at, a);
-  CIVG_UNROLL for (int r = 0; r < R; r++) acc[r] = a[r];
+  v16f a[CIVG_TILES][CIVG_MOST_ROWS];
+  v16f *home[CIVG_TILES][CIVG_MOST_ROWS];
+  CIVG_UNROLL for (int t = 0; t < T; t++) {
+    CIVG_UNROLL for (int r = 0; r < R; r++) {
+      size_t row = first + (size_t)r < x->rows ? first + (size_t)r : x->rows - 1;
+      home[t][r] = acc + (size_t)t * x->rows + row;
+      a[t][r] = *home[t][r];
+    }
+  }
+  for (size_t k = 0; k < blocks; k++, rows_advance(&at)) {
+    const tile_block *b[CIVG_TILES];
+    CIVG_UNROLL for (int t = 0; t < T; t++) b[t] = slice + t * CIVG_SLICE_BLOCKS + k;
+    block_rows(type, T, R, b, &at, a);
+  }
+  CIVG_UNROLL for (int t = 0; t < T; t++) {
+    CIVG_UNROLL for (int r = 0; r < R; r++) *home[t][r] = a[t][r];
+  }
 }
 
 /* All rows over an unpacked slice, as many at a time as fit in registers. */
-CIVG_INLINE void slice_all(int type, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
+CIVG_INLINE void slice_all(int type, int T, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
                            v16f *acc) {
-  size_t r = 0, rows = parts_of(x);
-  for (; r + CIVG_ROWS <= rows; r += CIVG_ROWS) {
-    slice_rows(type, CIVG_ROWS, slice, from, blocks, x, r, acc + r);
+  size_t r = 0;
+  for (; r < x->rows && (CIVG_ROWS <= 2 || x->rows - r > 2); r += CIVG_ROWS) {
+    slice_rows(type, T, CIVG_ROWS, slice, from, blocks, x, r, acc);
   }
-  if (CIVG_ROWS > 4 && rows - r >= 4) {
-    slice_rows(type, 4, slice, from, blocks, x, r, acc + r);
-    r += 4;
-  }
-  if (CIVG_ROWS > 2 && rows - r >= 2) {
-    slice_rows(type, 2, slice, from, blocks, x, r, acc + r);
-    r += 2;
-  }
-  if (CIVG_ROWS > 1 && rows - r >= 1) slice_rows(type, 1, slice, from, blocks, x, r, acc + r);
+  if (CIVG_ROWS > 2 && r < x->rows) slice_rows(type, T, 2, slice, from, blocks, x, r, acc);
 }
 
 typedef void (*unpack_fn)(const tile_rows *t, const uint8_t *ahead, size_t from, size_t blocks, tile_block *slice);
-typedef void (*slice_fn)(const tile_block *slice, size_t from, size_t blocks, const civg_rows *x, v16f *acc);
+typedef void (*slice_fn)(int tiles, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
+                         v16f *acc);
 
-/* One piece, any number of rows. */
-static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn multiply, const tile_piece *p,
+/* One to CIVG_TILES pieces, any number of rows. */
+static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn multiply, const tile_piece *p, int tiles,
                                                   const civg_rows *x, float *out, size_t out_stride, int mode,
                                                   float scale, void *scratch) {
-  const uint8_t *ahead = piece_ahead(p);
   tile_block *slice = scratch;
-  v16f *acc = (v16f *)(slice + CIVG_SLICE_BLOCKS);
-  const size_t blocks = x->columns / 32, rows = parts_of(x);
-  for (size_t r = 0; r < rows; r++) acc[r] = splat(0);
+  v16f *acc = (v16f *)((uint8_t *)scratch + CIVG_SCRATCH_BYTES);
+  const size_t blocks = x->columns / 32, rows = x->rows;
+  for (size_t i = 0; i < (size_t)tiles * rows; i++) acc[i] = splat(0);
   for (size_t from = 0; from < blocks; from += CIVG_SLICE_BLOCKS) {
     size_t count = blocks - from < CIVG_SLICE_BLOCKS ? blocks - from : CIVG_SLICE_BLOCKS;
-    unpack(&p->rows, ahead, from, count, slice);
-    multiply(slice, from, count, x, acc);
+    for (int t = 0; t < tiles; t++) {
+      unpack(&p[t].rows, piece_ahead(&p[t], tiles), from, count, slice + t * CIVG_SLICE_BLOCKS);
+    }
+    multiply(tiles, slice, from, count, x, acc);
   }
-  finish_piece(acc, rows, x->paired, p, out, out_stride, mode, scale);
+  for (int t = 0; t < tiles; t++) {
+    for (size_t r = 0; r < rows; r++) {
+      finish_row(acc[(size_t)t * rows + r], out + r * out_stride, &p[t], mode, scale);
+    }
+  }
 }
 
 /* Types of one form and width share the code that multiplies their slices. */
 #define CIVG_MULTIPLY(name, type)                                                                             \
-  static __attribute__((noinline)) void multiply_##name(const tile_block *slice, size_t from, size_t blocks,  \
-                                                        const civg_rows *x, v16f *acc) {                      \
-    slice_all(type, slice, from, blocks, x, acc);                                                             \
+  static __attribute__((noinline)) void multiply_##name(int tiles, const tile_block *slice, size_t from,      \
+                                                        size_t blocks, const civg_rows *x, v16f *acc) {       \
+    if (tiles == CIVG_TILES) slice_all(type, CIVG_TILES, slice, from, blocks, x, acc);                        \
+    else slice_all(type, 1, slice, from, blocks, x, acc);                                                     \
   }
 CIVG_MULTIPLY(signed, Q8_0)
 CIVG_MULTIPLY(plain4, Q4_0)
@@ -303,20 +382,24 @@ CIVG_MULTIPLY(halves6, Q6_K)
   }                                                                                                           \
   static void matmul_##type(const civg_matrix *w, const civg_rows *x, size_t tile_first, size_t tile_end,     \
                             float *out, size_t out_stride, int mode, float scale, void *scratch) {            \
-    const size_t rows = parts_of(x), end = tile_limit(w, tile_end);                                           \
-    tile_piece p;                                                                                             \
-    for (size_t from = tile_first * CIVG_TILE; from < end && rows; from += p.count) {                      \
-      p = tile_open(w, from, end);                                                                            \
-      if (CIVG_FUSED >= 1 && rows == 1) {                                                                  \
-        tile_fused(type, 1, &p, x, out, out_stride, mode, scale);                                           \
-      } else if (CIVG_FUSED >= 2 && rows == 2) {                                                           \
-        tile_fused(type, 2, &p, x, out, out_stride, mode, scale);                                           \
-      } else if (CIVG_FUSED >= 4 && rows == 3) {                                                           \
-        tile_fused(type, 3, &p, x, out, out_stride, mode, scale);                                           \
-      } else if (CIVG_FUSED >= 4 && rows == 4) {                                                           \
-        tile_fused(type, 4, &p, x, out, out_stride, mode, scale);                                           \
+    const size_t rows = x->rows, end = tile_limit(w, tile_end);                                               \
+    const int fused = rows <= CIVG_FUSED && x->columns <= wide_limit(CIVG_FUSED);                             \
+    tile_piece p[CIVG_TILES];                                                                                 \
+    if (fused) widen_rows(x, scratch);                                                                        \
+    for (size_t from = tile_first * CIVG_TILE; from < end && rows;) {                                         \
+      p[0] = tile_open(w, from, end);                                                                         \
+      from += p[0].count;                                                                                     \
+      if (CIVG_FUSED >= 1 && fused && rows == 1) {                                                            \
+        tile_fused(type, 1, p, x, scratch, out, out_stride, mode, scale);                                     \
+      } else if (CIVG_FUSED >= 2 && fused) {                                                                  \
+        tile_fused(type, 2, p, x, scratch, out, out_stride, mode, scale);                                     \
       } else {                                                                                                \
-        tile_sliced(unpack_##type, multiply, &p, x, out, out_stride, mode, scale, scratch);                    \
+        int tiles = 1;                                                                                        \
+        for (; tiles < CIVG_TILES && from < end; tiles++) {                                                   \
+          p[tiles] = tile_open(w, from, end);                                                                 \
+          from += p[tiles].count;                                                                             \
+        }                                                                                                     \
+        tile_sliced(unpack_##type, multiply, p, tiles, x, out, out_stride, mode, scale, scratch);             \
       }                                                                                                       \
     }                                                                                                         \
   }

@@ -23,6 +23,8 @@
 #define CIVG_PAGE 16
 /* Elements that share one activation scale. */
 #define CIVG_BLOCK 32
+/* Bytes of scratch for weights that wait unpacked. */
+#define CIVG_SCRATCH_BYTES (32 * 1024)
 
 /* ---- Matrix product ------------------------------------------------------------------------------------ */
 
@@ -35,20 +37,28 @@ typedef struct civg_matrix {
   uint32_t type; /* TensorType raw value = ggml type id */
 } civg_matrix;
 
-/* Activations: `rows` rows of `columns` elements. `f` is read by products with float weights (F32, F16, BF16);
- * `q`, `d`, `sums` by products with quantised weights: element i of a row is q[i] * d[i / 32]. Each pointer
- * is to row 0; a row follows the one before at the stride written beside it (in elements of that array). */
+/* 32 rounded activations: element i is scale * (low[i] + 128 * its high part). Only one group of four consecutive
+ * elements in each half of the block has high parts, the group with the half's largest element; so outliers, which
+ * all models have, do not take the precision of their neighbours. |high part|, |low| <= 127, and |low| <= 64 in the
+ * two groups. */
+typedef struct civg_block {
+  int8_t low[32];
+  int8_t high[2][4];  /* [half][element of the group] */
+  uint16_t group[2];  /* [half] 64 times the number, 0 ... 7, of the half's group */
+  float scale;        /* NaN if an element was not finite; then all parts are 0 */
+  float scaled_sum;   /* scale * sum */
+  int32_t sum;        /* of all 32 elements, as whole numbers */
+  int32_t sums[2];    /* of each half */
+} civg_block;
+
+/* Activations: `rows` rows of `columns` elements. `f` is read by products with float weights (F32, F16, BF16), a row
+ * following the one before at f_stride; `blocks` by products with quantised weights. */
 typedef struct civg_rows {
-  const float *f;      /* [rows, f_stride]       */
-  const int8_t *q;     /* [rows, columns]        */
-  const float *d;      /* [rows, columns / 32]   */
-  const int16_t *sums; /* [rows, columns / 16]   sums of 16 consecutive q */
+  const float *f;           /* [rows, f_stride]     */
+  const civg_block *blocks; /* [rows, columns / 32] */
   size_t rows;
   size_t columns;
   size_t f_stride;
-  int paired;          /* rows 2 r and 2 r + 1 of q, d, sums are the two parts of row r: its value rounded to int8 and
-                          what the rounding left, rounded too. The product is the sum of both parts' products.
-                          `rows` counts whole rows. Float weights ignore it. */
 } civg_rows;
 
 /* What a product does with its result y = W x. */
@@ -63,7 +73,7 @@ enum {
 typedef void (*civg_matmul_fn)(const civg_matrix *w, const civg_rows *x, size_t tile_first, size_t tile_end,
                                float *out, size_t out_stride, int mode, float scale, void *scratch);
 
-/* Bytes of scratch that any product of at most `rows` rows needs; a paired row counts as two. */
+/* Bytes of scratch that any product of at most `rows` rows needs. */
 size_t civg_matmul_scratch(size_t rows);
 
 /* ---- Attention ----------------------------------------------------------------------------------------- */
@@ -102,12 +112,10 @@ typedef struct civg_kernels {
   /* out[i] = element i of a stored row of `columns` elements of that type. Indexed by ggml type id. */
   void (*dequantize[32])(const void *row, size_t columns, float *out);
 
-  /* Rounds one row to int8 by blocks of 32: d = max|x| / 127, q = round to nearest even (x / d). columns: a multiple of 32.
-   * Non-finite input gives q = 0 and d = NaN for that block, so that a NaN is never lost. */
-  void (*quantize_row)(const float *x, size_t columns, int8_t *q, float *d, int16_t *sums);
-  /* Both parts of a paired row: that of quantize_row, and what its rounding left in the same way. The second part
-   * lies one row behind the first: q + columns, d + columns / 32, sums + columns / 16. */
-  void (*quantize_pair)(const float *x, size_t columns, int8_t *q, float *d, int16_t *sums);
+  /* Rounds one row to blocks: scale = max(r, m / 128) / 127, where m is the block's largest magnitude and r that of the
+   * elements outside the two groups; elements are rounded to nearest even. columns: a multiple of 32. A block with a
+   * non-finite element has the scale NaN, so that a NaN is never lost; one whose m is below 1e-33 is zero. */
+  void (*quantize_row)(const float *x, size_t columns, civg_block *blocks);
 
   /* out[i] = x[i] * weight[i] / sqrt(mean(x^2) + epsilon);  weight may be NULL (ones). out may be x. */
   void (*rms_norm)(const float *x, const float *weight, size_t n, float epsilon, float *out);

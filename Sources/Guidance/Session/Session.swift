@@ -187,7 +187,7 @@ package final class Session {
     let engine = try Engine(
       trunk: trunk, team: team,
       contextLength: try MemoryPlan.contextLength(of: trunk, options),
-      pageLimit: MemoryPlan.pageLimit(of: trunk, options), isPrecise: options.isPrecise)
+      pageLimit: MemoryPlan.pageLimit(of: trunk, options))
     engines.append(engine)
     return engine
   }
@@ -202,22 +202,17 @@ package struct SessionOptions {
   /// nil: the model's, capped by the budget.
   package var contextLength: Int?
   package var budget: Int
-  /// 15-bit activations in products with quantised weights, rather than 8.
-  package var isPrecise: Bool
 
   /// `0` stands for the default.
   ///
   /// Throws `.invalidArgument` naming the field and the bound.
-  package init(threadCount: Int, contextLength: Int, budget: UInt64, isPrecise: Bool = true)
-    throws(IVGError)
-  {
+  package init(threadCount: Int, contextLength: Int, budget: UInt64) throws(IVGError) {
     guard (0...1024).contains(threadCount) else {
       throw IVGError(
         .invalidArgument, "thread_count is \(threadCount); it must be within 0...1024")
     }
     self.threadCount = threadCount == 0 ? Self.processorCount() : threadCount
     self.contextLength = contextLength == 0 ? nil : contextLength
-    self.isPrecise = isPrecise
     let machine = Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
     self.budget = budget == 0 ? machine / 4 * 3 : Int(clamping: budget)
   }

@@ -34,12 +34,11 @@ package final class Engine {
   private var results: AlignedBuffer<Double>
   private var hasRun = true
 
-  /// `pageLimit` bounds the pages of keys and values, see `pageBytes`. `isPrecise`: activations keep 15
-  /// bits in products with quantised weights, so that logits are as with float activations; else 8.
+  /// `pageLimit` bounds the pages of keys and values, see `pageBytes`.
   ///
   /// Throws `.outOfMemory`.
   package init(
-    trunk: Trunk, team: ThreadTeam, contextLength: Int, pageLimit: Int, isPrecise: Bool = true
+    trunk: Trunk, team: ThreadTeam, contextLength: Int, pageLimit: Int
   ) throws(IVGError) {
     self.trunk = trunk
     self.team = team
@@ -48,7 +47,7 @@ package final class Engine {
     sequences = SequenceTable(pool: pool, contextLength: contextLength)
     program = try ForwardProgram(
       trunk: trunk, sequences: sequences, workerCount: team.threadCount,
-      contextLength: contextLength, isPrecise: isPrecise)
+      contextLength: contextLength)
     logits = try AlignedBuffer(count: 0)
     results = try AlignedBuffer(count: 0)
     entries.reserveCapacity(Self.batchLimit)

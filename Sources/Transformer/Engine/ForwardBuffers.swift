@@ -30,9 +30,7 @@ final class ForwardBuffers {
   private(set) var innerWidth = 0
 
   /// Throws `.outOfMemory`.
-  init(trunk: Trunk, rows: Int, workerCount: Int, contextLength: Int, isPrecise: Bool)
-    throws(IVGError)
-  {
+  init(trunk: Trunk, rows: Int, workerCount: Int, contextLength: Int) throws(IVGError) {
     let c = trunk.configuration
     self.rows = rows
     scoresPerWorker = Self.scores(c, contextLength)
@@ -42,15 +40,12 @@ final class ForwardBuffers {
         trunk: trunk, rows: rows, workerCount: workerCount, contextLength: contextLength))
     var pieces = Arena(arena)
     hidden = pieces.take(Float.self, count: rows * c.hiddenSize)
-    normalized = RowBuffer(
-      width: c.hiddenSize, rows: rows, isPaired: isPrecise, arena: &pieces)
+    normalized = RowBuffer(width: c.hiddenSize, rows: rows, arena: &pieces)
     query = pieces.take(Float.self, count: rows * c.querySize)
     key = pieces.take(Float.self, count: rows * c.keyValueSize)
     value = pieces.take(Float.self, count: rows * c.keyValueSize)
-    attended = RowBuffer(
-      width: c.querySize, rows: rows, isPaired: isPrecise, arena: &pieces)
-    gated = RowBuffer(
-      width: c.feedForwardSize, rows: rows, isPaired: isPrecise, arena: &pieces)
+    attended = RowBuffer(width: c.querySize, rows: rows, arena: &pieces)
+    gated = RowBuffer(width: c.feedForwardSize, rows: rows, arena: &pieces)
     up = pieces.take(Float.self, count: rows * c.feedForwardSize)
     cosine = pieces.take(Float.self, count: rows * c.rotaryPairs)
     sine = pieces.take(Float.self, count: rows * c.rotaryPairs)
@@ -83,7 +78,7 @@ final class ForwardBuffers {
     c.headGroup * ((contextLength + 15) / 16 * 16) + 16
   }
 
-  private static func scratch(_ rows: Int) -> Int { (civg_matmul_scratch(2 * rows) + 63) / 64 * 64 }
+  private static func scratch(_ rows: Int) -> Int { (civg_matmul_scratch(rows) + 63) / 64 * 64 }
 
   func scores(_ worker: Int) -> UnsafeMutablePointer<Float> {
     workerScores + (worker * scoresPerWorker + 15) / 16 * 16

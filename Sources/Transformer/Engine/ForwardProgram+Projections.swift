@@ -95,8 +95,8 @@ extension ForwardProgram {
     for run in adapterRuns {
       guard let delta = run.adapter.delta(layer: layer, projection) else { continue }
       let rows = civg_rows(
-        f: buffers.inner(slot) + run.first * buffers.innerWidth, q: nil, d: nil, sums: nil,
-        rows: run.count, columns: delta.b.columns, f_stride: buffers.innerWidth, paired: 0)
+        f: buffers.inner(slot) + run.first * buffers.innerWidth, blocks: nil, rows: run.count,
+        columns: delta.b.columns, f_stride: buffers.innerWidth)
       product(
         delta.b, rows, out + run.first * delta.b.outputs, delta.b.outputs, worker, mode: CIVG_ADD,
         scale: delta.scale)

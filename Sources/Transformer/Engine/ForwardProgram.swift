@@ -32,7 +32,7 @@ final class ForwardProgram: ParallelProgram {
   }
 
   init(
-    trunk: Trunk, sequences: SequenceTable, workerCount: Int, contextLength: Int, isPrecise: Bool
+    trunk: Trunk, sequences: SequenceTable, workerCount: Int, contextLength: Int
   ) throws(IVGError) {
     self.trunk = trunk
     self.sequences = sequences
@@ -40,7 +40,7 @@ final class ForwardProgram: ParallelProgram {
     kernels = Kernels.current
     buffers = try ForwardBuffers(
       trunk: trunk, rows: Engine.batchLimit, workerCount: workerCount,
-      contextLength: contextLength, isPrecise: isPrecise)
+      contextLength: contextLength)
     entries = .allocate(capacity: Engine.batchLimit)
     adapterRuns.reserveCapacity(Engine.batchLimit)
   }

@@ -230,21 +230,18 @@ class ivg_scorer_options(Structure):
 class ivg_session(Structure):
     """Opaque."""
 
-IVG_ACTIVATIONS_PRECISE = 0
-IVG_ACTIVATIONS_FAST = 1
-
 
 class ivg_session_options(Structure):
     struct_size: int
     thread_count: int
     context_length: int
-    activations: int
+    reserved: int
     memory_budget: int
     _fields_ = (
         ("struct_size", c_uint32),
         ("thread_count", c_uint32),
         ("context_length", c_uint32),
-        ("activations", c_uint32),
+        ("reserved", c_uint32),
         ("memory_budget", c_uint64),
     )
 
