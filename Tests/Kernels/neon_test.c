@@ -163,7 +163,8 @@ static void test_attention(const civg_kernels *k, size_t heads, size_t dim, size
     k->store_key_value(key, value, dim, t % 16, page, page + dim * 16);
   }
   for (size_t i = 0; i < heads * dim; i++) q[i] = next_float();
-  civg_attention a = {q, out, pool, ids, page_bytes, 0, dim * 32, heads, dim, first, length, 0.5f, cap, scores};
+  civg_attending row = {q, out, ids, first, length};
+  civg_attention a = {&row, 1, 0, 0, pool, page_bytes, 0, dim * 32, heads, dim, 0.5f, cap, scores};
   k->attend(&a);
   for (size_t i = 0; i < heads * dim; i++) {
     if (!(fabsf(out[i]) <= 1.01f)) {

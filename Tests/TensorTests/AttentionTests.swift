@@ -5,9 +5,11 @@ import Testing
 
 /// Attention over paged keys and values.
 @Suite struct AttentionTests {
-  /// A sequence in pages of a pool, and queries.
+  /// A sequence in pages of a pool, and queries. Row r attends to the tokens first + r ... length - 1 - r.
   struct Scene {
     var heads: Int, dimensions: Int, first: Int, length: Int, softcap: Float
+    var rowCount = 1
+    var shared = 0..<0
     var queries: [Float], keys: [[Float]], values: [[Float]]
 
     init(
@@ -16,7 +18,7 @@ import Testing
       var random = RandomNumbers(seed: seed)
       (self.heads, self.dimensions, self.first, self.length) = (heads, dimensions, first, length)
       self.softcap = softcap
-      queries = random.floats(heads * dimensions)
+      queries = random.floats(heads * dimensions * 5)
       func half(_ x: [Float]) -> [Float] { x.map { Float(Float16($0)) } }
       keys = (0..<length).map { _ in half(random.floats(dimensions, scale: 2)) }
       values = (0..<length).map { _ in half(random.floats(dimensions)) }
@@ -29,9 +31,9 @@ import Testing
       let pages = (length + 15) / 16
       var pool = [UInt8](repeating: 0xff, count: pageBytes * (pages + 3))
       let ids = (0..<pages).map(place)
-      let scores = try! AlignedBuffer<Float>(count: heads * pages * 16)
+      let scores = try! AlignedBuffer<Float>(count: rowCount * heads * pages * 16)
       for i in 0..<scores.count { scores.pointer[i] = .nan }
-      var out = [Float](repeating: .nan, count: heads * dimensions)
+      var out = [Float](repeating: .nan, count: rowCount * heads * dimensions)
       pool.withUnsafeMutableBytes { pool in
         for t in 0..<length {
           let page = pool.baseAddress! + Int(ids[t / 16]) * pageBytes
@@ -43,13 +45,22 @@ import Testing
         queries.withUnsafeBufferPointer { q in
           ids.withUnsafeBufferPointer { ids in
             out.withUnsafeMutableBufferPointer { out in
+              let width = heads * dimensions
+              let rows = (0..<rowCount).map { r in
+                civg_attending(
+                  q: q.baseAddress! + r * width, out: out.baseAddress! + r * width,
+                  page_ids: ids.baseAddress, first: first + r, length: length - r)
+              }
               var a = civg_attention(
-                q: q.baseAddress, out: out.baseAddress,
+                rows: nil, row_count: rowCount, shared_from: shared.lowerBound,
+                shared_to: shared.upperBound,
                 pool: UnsafePointer(pool.baseAddress!.assumingMemoryBound(to: UInt8.self)),
-                page_ids: ids.baseAddress, page_bytes: pageBytes, k_offset: 32,
-                v_offset: 64 + dimensions * 32, heads: heads, head_dim: dimensions, first: first,
-                length: length, scale: 0.2, softcap: softcap, scores: scores.pointer)
-              table.attend(&a)
+                page_bytes: pageBytes, k_offset: 32, v_offset: 64 + dimensions * 32, heads: heads,
+                head_dim: dimensions, scale: 0.2, softcap: softcap, scores: scores.pointer)
+              rows.withUnsafeBufferPointer {
+                a.rows = $0.baseAddress
+                table.attend(&a)
+              }
             }
           }
         }
@@ -97,6 +108,26 @@ import Testing
       alone.heads = 1
       alone.queries = Array(scene.queries[(4 * 64)..<(5 * 64)])
       #expect(alone.attend(kernels) == Array(plain[(4 * 64)..<(5 * 64)]))
+    }
+  }
+
+  @Test(arguments: [1, 3, 4, 7], [(0, 70, 1..<4), (20, 100, 2..<6), (3, 40, 0..<0)])
+  func rowsTogetherAreRowsAlone(_ heads: Int, _ shape: (Int, Int, Range<Int>)) {
+    for kernels in Kernels.available {
+      var scene = Scene(heads: heads, dimensions: 64, first: shape.0, length: shape.1)
+      let width = heads * 64
+      scene.rowCount = 5
+      let apart = scene.attend(kernels)
+      scene.shared = shape.2
+      #expect(scene.attend(kernels) == apart)
+      scene.rowCount = 1
+      scene.shared = 0..<0
+      for row in 0..<5 {
+        #expect(scene.attend(kernels) == Array(apart[(row * width)..<((row + 1) * width)]))
+        scene.queries.removeFirst(width)
+        scene.first += 1
+        scene.length -= 1
+      }
     }
   }
 

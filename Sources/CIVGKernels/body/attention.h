@@ -1,46 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * attention.h - one token's look at the keys and values of its sequence.
+ * attention.h - what rows take from the keys and values of their sequences.
  *
- * Lanes are tokens while scores are formed and dimensions while values are mixed, so neither needs a sum over
- * lanes. The order of every sum follows token positions alone: a sequence gives the same bits wherever its
- * pages lie and whatever else is in them.
+ * A query is one head of one row. Lanes are tokens while scores are formed and dimensions while values are mixed, so
+ * neither needs a sum over lanes. The order of every sum follows token positions alone: a query gives the same bits
+ * wherever its pages lie, whatever else is in them, and whichever queries are worked on together.
  */
 #ifndef CIVG_ATTENTION_H
 #define CIVG_ATTENTION_H
 
-/* The page that holds token `token`. */
-CIVG_INLINE const uint8_t *page_of(const civg_attention *a, size_t token) {
-  return a->pool + (size_t)a->page_ids[token / CIVG_PAGE] * a->page_bytes;
+/* The row of query n. */
+CIVG_INLINE const civg_attending *row_of(const civg_attention *a, size_t n) { return &a->rows[n / a->heads]; }
+
+/* Where page `page` of query n's row is. */
+CIVG_INLINE const uint8_t *page_of(const civg_attention *a, size_t n, size_t page) {
+  return a->pool + (size_t)row_of(a, n)->page_ids[page] * a->page_bytes;
 }
 
-/* Scores of H heads from `head` for the page of tokens that starts at `token`; unattended lanes get -inf.
- * Two chains over even and odd dimensions. */
-CIVG_INLINE void score_page(int H, const civg_attention *a, size_t head, size_t token, size_t stride) {
-  const uint8_t *keys = page_of(a, token) + a->k_offset;
-  const float *q = a->q + head * a->head_dim;
+/* Scores of the H queries from n on for one page; unattended lanes get -inf. Two chains over even and odd
+ * dimensions. */
+CIVG_INLINE void score_page(int H, const civg_attention *a, size_t n, size_t page, size_t stride) {
+  const uint8_t *keys = page_of(a, n, page) + a->k_offset;
+  const float *q[CIVG_HEADS];
   v16f even[CIVG_HEADS], odd[CIVG_HEADS];
-  CIVG_UNROLL for (int h = 0; h < H; h++) even[h] = odd[h] = splat(0);
+  CIVG_UNROLL for (int h = 0; h < H; h++) {
+    q[h] = row_of(a, n + (size_t)h)->q + (n + (size_t)h) % a->heads * a->head_dim;
+    even[h] = odd[h] = splat(0);
+  }
   for (size_t d = 0; d < a->head_dim; d += 2) {
     v16f first = half16(load16h(keys + d * 32)), second = half16(load16h(keys + d * 32 + 32));
     CIVG_UNROLL for (int h = 0; h < H; h++) {
-      even[h] = fma16(first, splat(q[(size_t)h * a->head_dim + d]), even[h]);
-      odd[h] = fma16(second, splat(q[(size_t)h * a->head_dim + d + 1]), odd[h]);
+      even[h] = fma16(first, splat(q[h][d]), even[h]);
+      odd[h] = fma16(second, splat(q[h][d + 1]), odd[h]);
     }
   }
   const v16i lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  int32_t from = a->first > token ? (int32_t)(a->first - token) : 0;
-  int32_t to = a->length - token < 16 ? (int32_t)(a->length - token) : 16;
+  const civg_attending *row = row_of(a, n);
+  const size_t token = page * CIVG_PAGE;
+  int32_t from = row->first > token ? (int32_t)(row->first - token) : 0;
+  int32_t to = row->length - token < 16 ? (int32_t)(row->length - token) : 16;
   v16i use = (lane >= splat_i(from)) & (lane < splat_i(to));
   CIVG_UNROLL for (int h = 0; h < H; h++) {
     v16f s = (even[h] + odd[h]) * splat(a->scale);
     if (a->softcap > 0) s = tanh16(s / splat(a->softcap)) * splat(a->softcap);
-    store16f(a->scores + (head + (size_t)h) * stride + token, choose(use, s, splat(-__builtin_inff())));
+    store16f(a->scores + (n + (size_t)h) * stride + token, choose(use, s, splat(-__builtin_inff())));
   }
 }
 
-/* Scores become weights that are not yet divided by their sum, which is returned. */
-CIVG_INLINE float weigh(float *scores, size_t start, size_t end) {
+/* Scores become weights. */
+CIVG_INLINE void weigh(float *scores, size_t start, size_t end) {
   v16f most = splat(-__builtin_inff()), total = splat(0);
   for (size_t t = start; t < end; t += 16) most = larger(load16f(scores + t), most);
   v16f top = splat(max_lanes(most));
@@ -49,67 +57,94 @@ CIVG_INLINE float weigh(float *scores, size_t start, size_t end) {
     store16f(scores + t, w);
     total = total + w;
   }
-  return sum_lanes(total);
+  const v16f inverse = splat(1.0f / sum_lanes(total));
+  for (size_t t = start; t < end; t += 16) store16f(scores + t, load16f(scores + t) * inverse);
 }
 
-/* Adds the values of tokens [from, to) of one page to H heads' outputs. */
-CIVG_INLINE void mix_page(int H, const civg_attention *a, size_t head, size_t from, size_t to, size_t stride) {
+/* Adds the values of pages [from, to) to the outputs of the H queries from n on, as far as they are attended to. */
+CIVG_INLINE void mix_pages(int H, const civg_attention *a, size_t n, size_t from, size_t to, size_t stride) {
   const size_t dim = a->head_dim;
-  const uint8_t *values = page_of(a, from) + a->v_offset;
-  const float *weight = a->scores + head * stride;
-  float *out = a->out + head * dim;
-  size_t d = 0;
-  for (; d + 16 <= dim; d += 16) {
+  const civg_attending *row = row_of(a, n);
+  const float *weight[CIVG_HEADS];
+  float *out[CIVG_HEADS];
+  CIVG_UNROLL for (int h = 0; h < H; h++) {
+    weight[h] = a->scores + (n + (size_t)h) * stride;
+    out[h] = row_of(a, n + (size_t)h)->out + (n + (size_t)h) % a->heads * dim;
+  }
+  for (size_t d = 0; d < dim; d += 16) {
+    const size_t count = dim - d < 16 ? dim - d : 16;
     v16f acc[CIVG_HEADS];
-    CIVG_UNROLL for (int h = 0; h < H; h++) acc[h] = load16f(out + (size_t)h * dim + d);
-    for (size_t t = from; t < to; t++) {
-      v16f v = half16(load16h(values + ((t % CIVG_PAGE) * dim + d) * 2));
-      CIVG_UNROLL for (int h = 0; h < H; h++) {
-        acc[h] = fma16(splat(weight[(size_t)h * stride + t]), v, acc[h]);
+    CIVG_UNROLL for (int h = 0; h < H; h++) acc[h] = load_some(out[h] + d, count, 0);
+    for (size_t page = from; page < to; page++) {
+      const uint8_t *values = page_of(a, n, page) + a->v_offset + d * 2;
+      size_t t = page * CIVG_PAGE, end = t + CIVG_PAGE < row->length ? t + CIVG_PAGE : row->length;
+      for (t = t < row->first ? row->first : t; t < end; t++) {
+        const uint8_t *value = values + (t % CIVG_PAGE) * dim * 2;
+        uint16_t copy[16] = {0};
+        if (count < 16) {
+          for (size_t i = 0; i < count; i++) copy[i] = load_u16(value + i * 2);
+          value = (const uint8_t *)copy;
+        }
+        v16f v = half16(load16h(value));
+        CIVG_UNROLL for (int h = 0; h < H; h++) acc[h] = fma16(splat(weight[h][t]), v, acc[h]);
       }
     }
-    CIVG_UNROLL for (int h = 0; h < H; h++) store16f(out + (size_t)h * dim + d, acc[h]);
-  }
-  if (d == dim) return;
-  CIVG_UNROLL for (int h = 0; h < H; h++) {
-    v16f acc = load_some(out + (size_t)h * dim + d, dim - d, 0);
-    for (size_t t = from; t < to; t++) {
-      uint16_t row[16] = {0};
-      for (size_t i = 0; i < dim - d; i++) row[i] = load_u16(values + ((t % CIVG_PAGE) * dim + d + i) * 2);
-      acc = fma16(splat(weight[(size_t)h * stride + t]), half16(load16h(row)), acc);
-    }
-    store_some(out + (size_t)h * dim + d, dim - d, acc);
+    CIVG_UNROLL for (int h = 0; h < H; h++) store_some(out[h] + d, count, acc[h]);
   }
 }
 
-/* All of it for H heads from `head`. */
-CIVG_INLINE void attend_heads(int H, const civg_attention *a, size_t head) {
-  size_t stride = (a->length + 15) / 16 * 16, start = a->first / 16 * 16;
-  float *out = a->out + head * a->head_dim;
-  for (size_t i = 0; i < (size_t)H * a->head_dim; i++) out[i] = 0;
-  if (a->first >= a->length) return;
-  for (size_t t = start; t < a->length; t += CIVG_PAGE) score_page(H, a, head, t, stride);
-  float total[CIVG_HEADS];
-  CIVG_UNROLL for (int h = 0; h < H; h++) {
-    total[h] = weigh(a->scores + (head + (size_t)h) * stride, start, a->length);
+/* Queries [n, end), as many at a time as fit in registers, over pages [from, to). */
+#define CIVG_QUERIES(name, some)                                                                                    \
+  static __attribute__((noinline)) void name(const civg_attention *a, size_t n, size_t end, size_t from, size_t to, \
+                                             size_t stride) {                                                       \
+    for (; n + CIVG_HEADS <= end; n += CIVG_HEADS) some(CIVG_HEADS, a, n, from, to, stride);                        \
+    for (; CIVG_HEADS > 4 && n + 4 <= end; n += 4) some(4, a, n, from, to, stride);                                 \
+    for (; CIVG_HEADS > 3 && n + 3 <= end; n += 3) some(3, a, n, from, to, stride);                                 \
+    for (; CIVG_HEADS > 1 && n < end; n++) some(1, a, n, from, to, stride);                                         \
   }
-  for (size_t t = start; t < a->length; t += CIVG_PAGE) {
-    size_t from = t < a->first ? a->first : t, to = t + 16 < a->length ? t + 16 : a->length;
-    mix_page(H, a, head, from, to, stride);
-  }
-  for (int h = 0; h < H; h++) {
-    float inverse = 1.0f / total[h];
-    for (size_t i = 0; i < a->head_dim; i++) out[(size_t)h * a->head_dim + i] *= inverse;
+CIVG_INLINE void score_pages(int H, const civg_attention *a, size_t n, size_t from, size_t to, size_t stride) {
+  for (size_t page = from; page < to; page++) score_page(H, a, n, page, stride);
+}
+CIVG_QUERIES(score_queries, score_pages)
+CIVG_QUERIES(mix_queries, mix_pages)
+#undef CIVG_QUERIES
+
+typedef void (*query_fn)(const civg_attention *a, size_t n, size_t end, size_t from, size_t to, size_t stride);
+
+/* Each row's own pages before the shared ones, those of all rows at once, each row's own behind: every query meets its
+ * pages in their order. */
+static void visit_pages(query_fn visit, const civg_attention *a, size_t stride) {
+  const size_t heads = a->heads, shared = a->shared_from < a->shared_to;
+  for (size_t part = 0; part < 3; part++) {
+    if (part == 1) {
+      if (shared) visit(a, 0, a->row_count * heads, a->shared_from, a->shared_to, stride);
+      continue;
+    }
+    for (size_t r = 0; r < a->row_count; r++) {
+      const civg_attending *row = &a->rows[r];
+      size_t from = row->first / CIVG_PAGE, to = (row->length + CIVG_PAGE - 1) / CIVG_PAGE;
+      if (shared && part == 0) to = a->shared_from;
+      if (part == 2) from = shared ? a->shared_to : to;
+      if (from < to) visit(a, r * heads, (r + 1) * heads, from, to, stride);
+    }
   }
 }
 
 static void attend(const civg_attention *a) {
-  size_t head = 0;
-  for (; head + CIVG_HEADS <= a->heads; head += CIVG_HEADS) attend_heads(CIVG_HEADS, a, head);
-  for (; CIVG_HEADS > 4 && head + 4 <= a->heads; head += 4) attend_heads(4, a, head);
-  for (; CIVG_HEADS > 3 && head + 3 <= a->heads; head += 3) attend_heads(3, a, head);
-  for (; CIVG_HEADS > 2 && head + 2 <= a->heads; head += 2) attend_heads(2, a, head);
-  for (; CIVG_HEADS > 1 && head < a->heads; head++) attend_heads(1, a, head);
+  size_t longest = 0;
+  for (size_t r = 0; r < a->row_count; r++) {
+    const civg_attending *row = &a->rows[r];
+    if (row->length > longest) longest = row->length;
+    for (size_t i = 0; i < a->heads * a->head_dim; i++) row->out[i] = 0;
+  }
+  const size_t stride = (longest + 15) / 16 * 16;
+  visit_pages(score_queries, a, stride);
+  for (size_t n = 0; n < a->row_count * a->heads; n++) {
+    const civg_attending *row = row_of(a, n);
+    if (row->first >= row->length) continue;
+    weigh(a->scores + n * stride, row->first / 16 * 16, row->length);
+  }
+  visit_pages(mix_queries, a, stride);
 }
 
 static void store_key_value(const float *k, const float *v, size_t head_dim, size_t slot, uint16_t *k_page,

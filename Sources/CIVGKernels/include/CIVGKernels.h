@@ -78,24 +78,35 @@ size_t civg_matmul_scratch(size_t rows);
 
 /* ---- Attention ----------------------------------------------------------------------------------------- */
 
-/* One token's attention for the query heads that share one key/value head.
- *
- * Pages: page p of the sequence starts at pool + page_ids[p] * page_bytes; within it the keys of this layer and
- * head lie at k_offset as f16 [head_dim][16 tokens], the values at v_offset as f16 [16 tokens][head_dim].
- * Tokens first ... length-1 are attended to. `softcap` > 0 bounds scores to softcap * tanh(score / softcap).
- * scores: private scratch [heads][length rounded up to 16] floats, 64-byte aligned. head_dim: a multiple of 2, at most 512. */
-typedef struct civg_attention {
-  const float *q;           /* [heads][head_dim] */
-  float *out;               /* [heads][head_dim] */
-  const uint8_t *pool;
+/* One row's part in attention: tokens first ... length - 1 of the sequence whose page p starts at
+ * pool + page_ids[p] * page_bytes. */
+typedef struct civg_attending {
+  const float *q; /* [heads][head_dim] */
+  float *out;     /* [heads][head_dim] */
   const int32_t *page_ids;
+  size_t first;
+  size_t length;
+} civg_attending;
+
+/* Attention of some rows, for the query heads that share one key/value head.
+ *
+ * Within a page the keys of this layer and head lie at k_offset as f16 [head_dim][16 tokens], the values at v_offset
+ * as f16 [16 tokens][head_dim]. `softcap` > 0 bounds scores to softcap * tanh(score / softcap).
+ * Pages shared_from ... shared_to - 1 are the same in all rows, which attend to each of their tokens; what is read of
+ * them serves several queries at a time, and changes no result.
+ * scores: private scratch [row_count][heads][largest length rounded up to 16] floats, 64-byte aligned. head_dim: a
+ * multiple of 2, at most 512. */
+typedef struct civg_attention {
+  const civg_attending *rows;
+  size_t row_count;
+  size_t shared_from;
+  size_t shared_to;
+  const uint8_t *pool;
   size_t page_bytes;
   size_t k_offset;
   size_t v_offset;
   size_t heads;
   size_t head_dim;
-  size_t first;
-  size_t length;
   float scale;
   float softcap;
   float *scores;

@@ -20,7 +20,10 @@ final class ForwardBuffers {
   let outputLogits: UnsafeMutablePointer<Float>  // [outputRows, output size]
   private let frequencies: UnsafeMutablePointer<Double>  // [pairs]
   private let workerScores: UnsafeMutablePointer<Float>  // [workers, scoresPerWorker]
+  private let workerAttending: UnsafeMutablePointer<civg_attending>  // [workers, attentionRows]
   private let workerScratch: UnsafeMutablePointer<UInt8>  // [workers, scratchPerWorker]
+  /// Rows whose attention is computed together at most.
+  let attentionRows: Int
   private let scoresPerWorker: Int
   private let scratchPerWorker: Int
   private let arena: AlignedBuffer<UInt8>
@@ -33,6 +36,7 @@ final class ForwardBuffers {
   init(trunk: Trunk, rows: Int, workerCount: Int, contextLength: Int) throws(IVGError) {
     let c = trunk.configuration
     self.rows = rows
+    attentionRows = Self.attentionRows(c)
     scoresPerWorker = Self.scores(c, contextLength)
     scratchPerWorker = Self.scratch(rows)
     arena = try AlignedBuffer(
@@ -52,6 +56,7 @@ final class ForwardBuffers {
     outputLogits = pieces.take(Float.self, count: Self.outputRows * trunk.outputSize)
     frequencies = pieces.take(Double.self, count: c.rotaryPairs)
     workerScores = pieces.take(Float.self, count: workerCount * scoresPerWorker)
+    workerAttending = pieces.take(civg_attending.self, count: workerCount * attentionRows)
     workerScratch = pieces.take(UInt8.self, count: workerCount * scratchPerWorker)
     innerBuffer = try AlignedBuffer(count: 0)
     for pair in 0..<c.rotaryPairs {
@@ -71,17 +76,25 @@ final class ForwardBuffers {
     let buffers =
       RowBuffer.bytes(width: c.hiddenSize) + RowBuffer.bytes(width: c.querySize)
       + RowBuffer.bytes(width: c.feedForwardSize)
-    return floats * 4 + rows * buffers + workerCount * scratch(rows) + 64 * 32
+    let worker = scratch(rows) + attentionRows(c) * MemoryLayout<civg_attending>.stride
+    return floats * 4 + rows * buffers + workerCount * worker + 64 * 32
   }
 
+  /// About sixteen queries: enough to make good use of what is read, few enough to leave work for all workers.
+  private static func attentionRows(_ c: ModelConfiguration) -> Int { max(1, 16 / c.headGroup) }
+
   private static func scores(_ c: ModelConfiguration, _ contextLength: Int) -> Int {
-    c.headGroup * ((contextLength + 15) / 16 * 16) + 16
+    attentionRows(c) * c.headGroup * ((contextLength + 15) / 16 * 16) + 16
   }
 
   private static func scratch(_ rows: Int) -> Int { (civg_matmul_scratch(rows) + 63) / 64 * 64 }
 
   func scores(_ worker: Int) -> UnsafeMutablePointer<Float> {
     workerScores + (worker * scoresPerWorker + 15) / 16 * 16
+  }
+
+  func attending(_ worker: Int) -> UnsafeMutablePointer<civg_attending> {
+    workerAttending + worker * attentionRows
   }
 
   func matmulScratch(_ worker: Int) -> UnsafeMutableRawPointer {

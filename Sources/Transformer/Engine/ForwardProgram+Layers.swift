@@ -84,26 +84,32 @@ extension ForwardProgram {
   }
 
   /// attended[row] = each query head's mixture of the values up to the row's own position. The unit of
-  /// work is one row and one key/value head; workers take them in turn, since later rows cost more.
+  /// work is one group of rows and one key/value head; workers take them in turn, since later rows cost
+  /// more.
   private func attend(_ layer: Int, _ worker: Worker) {
     let c = configuration
     let pool = sequences.pool
     let width = c.headGroup * c.headSize
+    let attending = buffers.attending(worker.index)
     var unit = worker.index
-    while unit < entryCount * c.keyValueHeadCount {
-      let row = unit / c.keyValueHeadCount
+    while unit < attentionGroups.count * c.keyValueHeadCount {
+      let group = attentionGroups[unit / c.keyValueHeadCount]
       let head = unit % c.keyValueHeadCount
+      for index in 0..<group.count {
+        let row = group.first + index
+        attending[index] = civg_attending(
+          q: buffers.query + row * c.querySize + head * width,
+          out: buffers.attended.row(row) + head * width,
+          page_ids: sequences.pages(entries[row].sequence), first: 0,
+          length: Int(entries[row].position) + 1)
+      }
       let keys = pool.keyOffset(layer: layer, head: head)
       var request = civg_attention(
-        q: buffers.query + row * c.querySize + head * width,
-        out: buffers.attended.row(row) + head * width,
+        rows: attending, row_count: group.count, shared_from: 0, shared_to: group.sharedPages,
         pool: UnsafePointer(pool.base.assumingMemoryBound(to: UInt8.self)),
-        page_ids: sequences.pages(entries[row].sequence),
         page_bytes: pool.pageBytes, k_offset: keys, v_offset: keys + pool.valueOffset,
-        heads: c.headGroup, head_dim: c.headSize, first: 0,
-        length: Int(entries[row].position) + 1,
-        scale: 1 / Float(c.headSize).squareRoot(), softcap: 0,
-        scores: buffers.scores(worker.index))
+        heads: c.headGroup, head_dim: c.headSize, scale: 1 / Float(c.headSize).squareRoot(),
+        softcap: 0, scores: buffers.scores(worker.index))
       kernels.table.pointee.attend(&request)
       unit += worker.count
     }

@@ -20,6 +20,7 @@ final class ForwardProgram: ParallelProgram {
   var entryCount = 0
   let entries: UnsafeMutablePointer<Entry>  // [batchLimit]
   var adapterRuns: [AdapterRun] = []
+  var attentionGroups: [AttentionGroup] = []
   var outputPlan = OutputPlan()
   private var cancel: CancelFlag?
   private(set) var isStopped = false
@@ -29,6 +30,14 @@ final class ForwardProgram: ParallelProgram {
     let adapter: Adapter
     let first: Int
     let count: Int
+  }
+
+  /// Consecutive entries whose sequences begin with the same pages.
+  struct AttentionGroup {
+    let first: Int
+    var count = 1
+    /// Pages that all of them share and attend to wholly.
+    var sharedPages: Int
   }
 
   init(
@@ -43,6 +52,7 @@ final class ForwardProgram: ParallelProgram {
       contextLength: contextLength)
     entries = .allocate(capacity: Engine.batchLimit)
     adapterRuns.reserveCapacity(Engine.batchLimit)
+    attentionGroups.reserveCapacity(Engine.batchLimit)
   }
 
   deinit { entries.deallocate() }
@@ -81,6 +91,7 @@ final class ForwardProgram: ParallelProgram {
         rank = max(rank, adapter.maximumRank)
       }
     }
+    groupForAttention()
     buffers.prepareRotation(trunk: trunk, entries: entries, count: entryCount)
     try buffers.prepareRank(rank)
     outputPlan.build(
@@ -88,6 +99,29 @@ final class ForwardProgram: ParallelProgram {
       scratch: buffers.outputLogits, results: results)
     self.cancel = cancel
     isStopped = false
+  }
+
+  /// Divides the slice into attention groups of up to `ForwardBuffers.attentionRows` entries.
+  private func groupForAttention() {
+    attentionGroups.removeAll(keepingCapacity: true)
+    for row in 0..<entryCount {
+      let wholePages = (Int(entries[row].position) + 1) / PagePool.tokensPerPage
+      if let group = attentionGroups.last, group.count < buffers.attentionRows {
+        let mine = sequences.pages(entries[row].sequence)
+        let theirs = sequences.pages(entries[group.first].sequence)
+        var shared = 0
+        while shared < min(group.sharedPages, wholePages), mine[shared] == theirs[shared] {
+          shared += 1
+        }
+        // A group that shared less would read more in all.
+        if shared > 0, 2 * shared >= group.sharedPages {
+          attentionGroups[attentionGroups.count - 1].count += 1
+          attentionGroups[attentionGroups.count - 1].sharedPages = shared
+          continue
+        }
+      }
+      attentionGroups.append(AttentionGroup(first: row, sharedPages: wholePages))
+    }
   }
 
   func run(_ worker: Worker) {
