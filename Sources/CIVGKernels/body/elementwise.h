@@ -5,62 +5,57 @@
 #ifndef CIVG_ELEMENTWISE_H
 #define CIVG_ELEMENTWISE_H
 
-/* Every lane the largest of its group of four lanes. No lane may be NaN. */
-CIVG_INLINE v16f group_maxima(v16f v) {
-  v = larger(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
-  return larger(v, __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+/* The bits of 16 magnitudes, which compare like the magnitudes; every lane the largest of its group of four. */
+CIVG_INLINE v16i group_maxima(v16f half) {
+  v16i v = (v16i)half & splat_i(0x7fffffff);
+  v = __builtin_elementwise_max(v, __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+  return __builtin_elementwise_max(v,
+                                   __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
 }
 
-/* Finds the group of a half with the largest element, the first if there are several. Returns that element's
- * magnitude; *rest is raised to the largest of the other groups. */
-CIVG_INLINE float largest_group(v16f half, int *group, float *rest) {
-  float lanes[16];
-  store16f(lanes, group_maxima(absolute(half)));
-  *group = 0;
-  CIVG_UNROLL for (int g = 1; g < 4; g++) *group = lanes[4 * g] > lanes[4 * *group] ? g : *group;
-  CIVG_UNROLL for (int g = 0; g < 4; g++) {
-    if (g != *group && lanes[4 * g] > *rest) *rest = lanes[4 * g];
-  }
-  return lanes[4 * *group];
+/* Finds the group of a half with the largest magnitude, the first if there are several. Returns that magnitude's bits;
+ * *rest is raised to those of the largest in the other groups. */
+CIVG_INLINE int32_t largest_group(v16f half, int *group, int32_t *rest) {
+  v16i v = group_maxima(half);
+  int32_t a = v[0], b = v[4], c = v[8], d = v[12];
+  int ab = b > a, cd = d > c;
+  int32_t high_ab = ab ? b : a, low_ab = ab ? a : b, high_cd = cd ? d : c, low_cd = cd ? c : d;
+  int last = high_cd > high_ab;
+  *group = last ? 2 + cd : ab;
+  int32_t second = last ? (high_ab > low_cd ? high_ab : low_cd) : (high_cd > low_ab ? high_cd : low_ab);
+  if (second > *rest) *rest = second;
+  return last ? high_cd : high_ab;
 }
 
 /* Rounds 32 numbers: see civg_block. */
 CIVG_INLINE void quantize_block(const float *x, civg_block *out) {
   typedef int8_t v16b __attribute__((vector_size(16)));
   const v16f magic = splat(12582912.0f);
-  const v16i infinite = splat_i(0x7f800000);
+  const v16i groups = {0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3};
   v16f half[2] = {load16f(x), load16f(x + 16)};
-  v16i bad = (((v16i)half[0] & infinite) == infinite) | (((v16i)half[1] & infinite) == infinite);
-  const int is_bad = any_lane(bad);
-  float limit = 0, most = 0;
-  int group[2] = {0, 0};
-  if (!is_bad) {
-    CIVG_UNROLL for (int h = 0; h < 2; h++) {
-      float largest = largest_group(half[h], &group[h], &limit);
-      most = largest > most ? largest : most;
-    }
-  }
+  int group[2];
+  int32_t rest = 0, first = largest_group(half[0], &group[0], &rest);
+  int32_t second = largest_group(half[1], &group[1], &rest), largest = first > second ? first : second;
+  float most, limit;
+  __builtin_memcpy(&most, &largest, sizeof most);
+  __builtin_memcpy(&limit, &rest, sizeof limit);
+  const int is_finite = largest < 0x7f800000;
   limit = limit > most / 128 ? limit : most / 128;
   /* Below this 127 / limit would overflow; such numbers are zero beside any other. */
-  const float inverse = most < 1e-33f ? 0 : 127.0f / limit;
-  out->scale = is_bad ? __builtin_nanf("") : inverse == 0 ? 0 : limit / 127.0f;
-  out->sum = 0;
+  const float inverse = is_finite && most >= 1e-33f ? 127.0f / limit : 0;
+  out->scale = is_finite ? (inverse == 0 ? 0 : limit / 127.0f) : __builtin_nanf("");
   CIVG_UNROLL for (int h = 0; h < 2; h++) {
     v16i whole = (v16i)((inverse == 0 ? splat(0) : half[h]) * splat(inverse) + magic) - (v16i)magic;
-    int32_t lanes[16];
-    out->sums[h] = __builtin_reduce_add(whole);
-    out->sum += out->sums[h];
+    v16i high = ((whole + splat_i(64)) >> 7) & (v16i)(groups == splat_i(group[h]));
+    v16b low = __builtin_convertvector(whole - (high << 7), v16b), bytes = __builtin_convertvector(high, v16b);
+    int8_t lanes[16];
+    __builtin_memcpy(lanes, &bytes, sizeof lanes);
+    __builtin_memcpy(out->high[h], lanes + 4 * group[h], 4);
+    __builtin_memcpy(out->low + 16 * h, &low, sizeof low);
     out->group[h] = (uint16_t)(64 * (4 * h + group[h]));
-    __builtin_memcpy(lanes, &whole, sizeof lanes);
-    CIVG_UNROLL for (int i = 0; i < 4; i++) {
-      int32_t *lane = &lanes[4 * group[h] + i], high = (*lane + 64) >> 7;
-      out->high[h][i] = (int8_t)high;
-      *lane -= high * 128;
-    }
-    __builtin_memcpy(&whole, lanes, sizeof lanes);
-    v16b bytes = __builtin_convertvector(whole, v16b);
-    __builtin_memcpy(out->low + 16 * h, &bytes, sizeof bytes);
+    out->sums[h] = __builtin_reduce_add(whole);
   }
+  out->sum = out->sums[0] + out->sums[1];
   out->scaled_sum = out->scale * (float)out->sum;
 }
 

@@ -80,8 +80,8 @@ final class ForwardBuffers {
     return floats * 4 + rows * buffers + workerCount * worker + 64 * 32
   }
 
-  /// About sixteen queries: enough to make good use of what is read, few enough to leave work for all workers.
-  private static func attentionRows(_ c: ModelConfiguration) -> Int { max(1, 16 / c.headGroup) }
+  /// About three times the queries that a kernel takes at a time.
+  private static func attentionRows(_ c: ModelConfiguration) -> Int { max(1, 24 / c.headGroup) }
 
   private static func scores(_ c: ModelConfiguration, _ contextLength: Int) -> Int {
     attentionRows(c) * c.headGroup * ((contextLength + 15) / 16 * 16) + 16

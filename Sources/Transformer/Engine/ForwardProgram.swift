@@ -22,6 +22,7 @@ final class ForwardProgram: ParallelProgram {
   var adapterRuns: [AdapterRun] = []
   var attentionGroups: [AttentionGroup] = []
   var outputPlan = OutputPlan()
+  private let workerCount: Int
   private var cancel: CancelFlag?
   private(set) var isStopped = false
 
@@ -45,6 +46,7 @@ final class ForwardProgram: ParallelProgram {
   ) throws(IVGError) {
     self.trunk = trunk
     self.sequences = sequences
+    self.workerCount = workerCount
     configuration = trunk.configuration
     kernels = Kernels.current
     buffers = try ForwardBuffers(
@@ -101,12 +103,15 @@ final class ForwardProgram: ParallelProgram {
     isStopped = false
   }
 
-  /// Divides the slice into attention groups of up to `ForwardBuffers.attentionRows` entries.
+  /// Divides the slice into attention groups of up to `ForwardBuffers.attentionRows` entries, but leaves
+  /// at least two units of work for each of several workers.
   private func groupForAttention() {
     attentionGroups.removeAll(keepingCapacity: true)
+    let fair = entryCount * configuration.keyValueHeadCount / (2 * workerCount)
+    let limit = workerCount == 1 ? buffers.attentionRows : min(buffers.attentionRows, fair)
     for row in 0..<entryCount {
       let wholePages = (Int(entries[row].position) + 1) / PagePool.tokensPerPage
-      if let group = attentionGroups.last, group.count < buffers.attentionRows {
+      if let group = attentionGroups.last, group.count < limit {
         let mine = sequences.pages(entries[row].sequence)
         let theirs = sequences.pages(entries[group.first].sequence)
         var shared = 0
