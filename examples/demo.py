@@ -9,7 +9,7 @@ tokens of log p(tuned) - log p(untuned).
 
     plain   the neutral reviewer
     EFTi    the value changes every token's distribution
-    CBS     after every five tokens the best two of four rows go on
+    CBS     after every five tokens the best four of sixteen rows go on
     IVG     both at once. In full IVG a trained value model would choose the rows; here the prompt pair does that too
 """
 
@@ -45,7 +45,7 @@ def value(role: str | None = None) -> ivg.Implicit:
     return ivg.Implicit(tuned_template=ENTHUSIASTIC, untuned_template=NEUTRAL, role=role)
 
 
-SEARCH = ivg.ChunkBeamSearch(width=2, successors=2, chunk=5)
+SEARCH = ivg.ChunkBeamSearch(width=4, successors=4, chunk=5)
 METHODS = {
     "plain": None,
     "EFTi": ivg.Guidance(implicit=value("tilt")),

@@ -19,6 +19,7 @@
 #define CIVG_ROWS 4
 #define CIVG_FLOAT_ROWS 8
 #define CIVG_HEADS 8
+#define CIVG_CHAINS 16
 #define CIVG_FUSED 2
 #define CIVG_QUARTERS 2
 

@@ -17,6 +17,7 @@
 #define CIVG_ROWS 4
 #define CIVG_FLOAT_ROWS 4
 #define CIVG_HEADS 4
+#define CIVG_CHAINS 4
 #define CIVG_FUSED 2
 #define CIVG_QUARTERS 0
 

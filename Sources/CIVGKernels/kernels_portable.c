@@ -12,6 +12,7 @@
 #define CIVG_ROWS 1
 #define CIVG_FLOAT_ROWS 1
 #define CIVG_HEADS 1
+#define CIVG_CHAINS 1
 #define CIVG_FUSED 0
 #define CIVG_QUARTERS 0
 

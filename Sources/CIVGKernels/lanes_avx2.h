@@ -9,6 +9,7 @@
 #define CIVG_ROWS 2
 #define CIVG_FLOAT_ROWS 2
 #define CIVG_HEADS 4
+#define CIVG_CHAINS 4
 #define CIVG_FUSED 2
 #define CIVG_QUARTERS 1
 

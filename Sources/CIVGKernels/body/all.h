@@ -13,7 +13,8 @@
  *   CIVG_Q8_OFFSET             what a Q8_0 byte carries when it is multiplied: 128 (unsigned) or 0 (signed)
  *   CIVG_TILES, CIVG_ROWS      tiles and rows whose integer sums and accumulators fit in registers together
  *   CIVG_FLOAT_ROWS, CIVG_HEADS
- *                              rows of floats, heads whose accumulators do
+ *                              rows of floats, heads (a multiple of 4, or 1) whose accumulators do
+ *   CIVG_CHAINS                accumulators that fit in registers beside what they read
  *   CIVG_QUARTERS              rows up to which dot products come before the transpose, by these two:
  *   spread16(x)                16 bytes in every quarter of a vector
  *   dot_quarters(a, x, b, y, bits)
@@ -24,7 +25,7 @@
 #define CIVG_ALL_H
 
 /* 32-column blocks, or float columns, of a tile that are unpacked together: they stay in the first cache. */
-#define CIVG_SLICE_BLOCKS (32 / CIVG_TILES)
+#define CIVG_SLICE_BLOCKS (16 / CIVG_TILES)
 #define CIVG_SLICE_COLUMNS 256
 
 #include "tile.h"

@@ -17,34 +17,60 @@ CIVG_INLINE const uint8_t *page_of(const civg_attention *a, size_t n, size_t pag
   return a->pool + (size_t)row_of(a, n)->page_ids[page] * a->page_bytes;
 }
 
-/* Scores of the H queries from n on for one page; unattended lanes get -inf. Two chains over even and odd
- * dimensions. */
-CIVG_INLINE void score_page(int H, const civg_attention *a, size_t n, size_t page, size_t stride) {
-  const uint8_t *keys = page_of(a, n, page) + a->k_offset;
-  const float *q[CIVG_HEADS];
-  v16f even[CIVG_HEADS], odd[CIVG_HEADS];
-  CIVG_UNROLL for (int h = 0; h < H; h++) {
-    q[h] = row_of(a, n + (size_t)h)->q + (n + (size_t)h) % a->heads * a->head_dim;
-    even[h] = odd[h] = splat(0);
-  }
-  for (size_t d = 0; d < a->head_dim; d += 2) {
-    v16f first = half16(load16h(keys + d * 32)), second = half16(load16h(keys + d * 32 + 32));
-    CIVG_UNROLL for (int h = 0; h < H; h++) {
-      even[h] = fma16(first, splat(q[h][d]), even[h]);
-      odd[h] = fma16(second, splat(q[h][d + 1]), odd[h]);
-    }
-  }
+/* Pages, or sixteens of dimensions, that H queries take at a time: as many accumulators as fit in registers. */
+CIVG_INLINE int at_once(int H) { return CIVG_CHAINS / H >= 4 ? 4 : CIVG_CHAINS / H >= 2 ? 2 : 1; }
+
+/* Scores of the H queries from n on for the P pages from `page` on; unattended lanes get -inf. One chain over the
+ * dimensions. Pages lie anywhere, so what comes next is asked for here: the keys of the following pages before `end`,
+ * and these pages' values. */
+CIVG_INLINE void score_some(int H, int P, const civg_attention *a, size_t n, size_t page, size_t end, size_t stride) {
   const v16i lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const civg_attending *row = row_of(a, n);
-  const size_t token = page * CIVG_PAGE;
-  int32_t from = row->first > token ? (int32_t)(row->first - token) : 0;
-  int32_t to = row->length - token < 16 ? (int32_t)(row->length - token) : 16;
-  v16i use = (lane >= splat_i(from)) & (lane < splat_i(to));
-  CIVG_UNROLL for (int h = 0; h < H; h++) {
-    v16f s = (even[h] + odd[h]) * splat(a->scale);
-    if (a->softcap > 0) s = tanh16(s / splat(a->softcap)) * splat(a->softcap);
-    store16f(a->scores + (n + (size_t)h) * stride + token, choose(use, s, splat(-__builtin_inff())));
+  const uint8_t *keys[4], *next[4], *values[4];
+  const float *q[CIVG_HEADS];
+  v16f sum[CIVG_HEADS][4];
+  CIVG_UNROLL for (int p = 0; p < P; p++) {
+    size_t following = page + (size_t)(P + p);
+    keys[p] = page_of(a, n, page + (size_t)p) + a->k_offset;
+    next[p] = page_of(a, n, following < end ? following : page) + a->k_offset;
+    values[p] = page_of(a, n, page + (size_t)p) + a->v_offset;
   }
+  CIVG_UNROLL for (int h = 0; h < H; h++) {
+    q[h] = row_of(a, n + (size_t)h)->q + (n + (size_t)h) % a->heads * a->head_dim;
+    CIVG_UNROLL for (int p = 0; p < P; p++) sum[h][p] = splat(0);
+  }
+  for (size_t d = 0; d < a->head_dim; d++) {
+    v16f key[4];
+    CIVG_UNROLL for (int p = 0; p < P; p++) {
+      key[p] = half16(load16h(keys[p] + d * 32));
+      if (d % 2 == 0) {
+        __builtin_prefetch(next[p] + d * 32, 0, 3);
+        __builtin_prefetch(values[p] + d * 32, 0, 2);
+      }
+    }
+    CIVG_UNROLL for (int h = 0; h < H; h++) {
+      v16f value = splat(q[h][d]);
+      CIVG_UNROLL for (int p = 0; p < P; p++) sum[h][p] = fma16(key[p], value, sum[h][p]);
+    }
+  }
+  CIVG_UNROLL for (int p = 0; p < P; p++) {
+    const size_t token = (page + (size_t)p) * CIVG_PAGE;
+    int32_t from = row->first > token ? (int32_t)(row->first - token) : 0;
+    int32_t to = row->length - token < 16 ? (int32_t)(row->length - token) : 16;
+    v16i use = (lane >= splat_i(from)) & (lane < splat_i(to));
+    CIVG_UNROLL for (int h = 0; h < H; h++) {
+      v16f s = sum[h][p] * splat(a->scale);
+      if (a->softcap > 0) s = tanh16(s / splat(a->softcap)) * splat(a->softcap);
+      store16f(a->scores + (n + (size_t)h) * stride + token, choose(use, s, splat(-__builtin_inff())));
+    }
+  }
+}
+
+/* The same for the pages [from, to). */
+CIVG_INLINE void score_pages(int H, const civg_attention *a, size_t n, size_t from, size_t to, size_t stride) {
+  const size_t P = (size_t)at_once(H);
+  for (; from + P <= to; from += P) score_some(H, at_once(H), a, n, from, to, stride);
+  for (; P > 1 && from < to; from++) score_some(H, 1, a, n, from, to, stride);
 }
 
 /* Scores become weights. */
@@ -61,36 +87,48 @@ CIVG_INLINE void weigh(float *scores, size_t start, size_t end) {
   for (size_t t = start; t < end; t += 16) store16f(scores + t, load16f(scores + t) * inverse);
 }
 
-/* Adds the values of pages [from, to) to the outputs of the H queries from n on, as far as they are attended to. */
-CIVG_INLINE void mix_pages(int H, const civg_attention *a, size_t n, size_t from, size_t to, size_t stride) {
-  const size_t dim = a->head_dim;
+/* Adds the values of pages [from, to) to D sixteens of the outputs of the H queries from n on, as far as they are
+ * attended to. The sixteens begin at dimension `d`, the last has `count` dimensions. */
+CIVG_INLINE void mix_some(int H, int D, const civg_attention *a, size_t n, size_t from, size_t to, size_t stride,
+                          size_t d, size_t count) {
   const civg_attending *row = row_of(a, n);
   const float *weight[CIVG_HEADS];
   float *out[CIVG_HEADS];
+  v16f acc[CIVG_HEADS][4];
   CIVG_UNROLL for (int h = 0; h < H; h++) {
     weight[h] = a->scores + (n + (size_t)h) * stride;
-    out[h] = row_of(a, n + (size_t)h)->out + (n + (size_t)h) % a->heads * dim;
+    out[h] = row_of(a, n + (size_t)h)->out + (n + (size_t)h) % a->heads * a->head_dim + d;
+    CIVG_UNROLL for (int i = 0; i < D; i++) acc[h][i] = load_some(out[h] + 16 * i, count, 0);
   }
-  for (size_t d = 0; d < dim; d += 16) {
-    const size_t count = dim - d < 16 ? dim - d : 16;
-    v16f acc[CIVG_HEADS];
-    CIVG_UNROLL for (int h = 0; h < H; h++) acc[h] = load_some(out[h] + d, count, 0);
-    for (size_t page = from; page < to; page++) {
-      const uint8_t *values = page_of(a, n, page) + a->v_offset + d * 2;
-      size_t t = page * CIVG_PAGE, end = t + CIVG_PAGE < row->length ? t + CIVG_PAGE : row->length;
-      for (t = t < row->first ? row->first : t; t < end; t++) {
-        const uint8_t *value = values + (t % CIVG_PAGE) * dim * 2;
-        uint16_t copy[16] = {0};
-        if (count < 16) {
-          for (size_t i = 0; i < count; i++) copy[i] = load_u16(value + i * 2);
-          value = (const uint8_t *)copy;
-        }
-        v16f v = half16(load16h(value));
-        CIVG_UNROLL for (int h = 0; h < H; h++) acc[h] = fma16(splat(weight[h][t]), v, acc[h]);
+  for (size_t page = from; page < to; page++) {
+    const uint8_t *values = page_of(a, n, page) + a->v_offset + d * 2;
+    size_t t = page * CIVG_PAGE, end = t + CIVG_PAGE < row->length ? t + CIVG_PAGE : row->length;
+    for (t = t < row->first ? row->first : t; t < end; t++) {
+      const uint8_t *value = values + (t % CIVG_PAGE) * a->head_dim * 2;
+      uint16_t copy[16] = {0};
+      if (count < 16) {
+        for (size_t i = 0; i < count; i++) copy[i] = load_u16(value + i * 2);
+        value = (const uint8_t *)copy;
+      }
+      v16f v[4];
+      CIVG_UNROLL for (int i = 0; i < D; i++) v[i] = half16(load16h(value + 32 * i));
+      CIVG_UNROLL for (int h = 0; h < H; h++) {
+        v16f w = splat(weight[h][t]);
+        CIVG_UNROLL for (int i = 0; i < D; i++) acc[h][i] = fma16(w, v[i], acc[h][i]);
       }
     }
-    CIVG_UNROLL for (int h = 0; h < H; h++) store_some(out[h] + d, count, acc[h]);
   }
+  CIVG_UNROLL for (int h = 0; h < H; h++) {
+    CIVG_UNROLL for (int i = 0; i < D; i++) store_some(out[h] + 16 * i, count, acc[h][i]);
+  }
+}
+
+/* The same for all dimensions. */
+CIVG_INLINE void mix_pages(int H, const civg_attention *a, size_t n, size_t from, size_t to, size_t stride) {
+  const size_t D = (size_t)at_once(H), dim = a->head_dim;
+  size_t d = 0;
+  for (; d + 16 * D <= dim; d += 16 * D) mix_some(H, at_once(H), a, n, from, to, stride, d, 16);
+  for (; d < dim; d += 16) mix_some(H, 1, a, n, from, to, stride, d, dim - d < 16 ? dim - d : 16);
 }
 
 /* Queries [n, end), as many at a time as fit in registers, over pages [from, to). */
@@ -102,9 +140,6 @@ CIVG_INLINE void mix_pages(int H, const civg_attention *a, size_t n, size_t from
     for (; CIVG_HEADS > 3 && n + 3 <= end; n += 3) some(3, a, n, from, to, stride);                                 \
     for (; CIVG_HEADS > 1 && n < end; n++) some(1, a, n, from, to, stride);                                         \
   }
-CIVG_INLINE void score_pages(int H, const civg_attention *a, size_t n, size_t from, size_t to, size_t stride) {
-  for (size_t page = from; page < to; page++) score_page(H, a, n, page, stride);
-}
 CIVG_QUERIES(score_queries, score_pages)
 CIVG_QUERIES(mix_queries, mix_pages)
 #undef CIVG_QUERIES

@@ -42,12 +42,14 @@ def test_examples_with_files() -> None:
 def test_the_demo_shows_that_guidance_works() -> None:
     if not REAL_MODEL.exists():
         pytest.skip("make model")
-    output = run(EXAMPLES / "demo.py", REAL_MODEL, "--seed", "1")
-    values = dict(zip(re.findall(r"^(\w+): ", output, re.M), re.findall(r"value ([+-][\d.]+)", output), strict=True))
-    assert list(values) == ["plain", "EFTi", "CBS", "IVG"]
-    plain, tilted, searched, both = (float(value) for value in values.values())
-    assert plain < tilted < both
-    assert plain < searched < both
+    sums = dict.fromkeys(["plain", "EFTi", "CBS", "IVG"], 0.0)  # one seed alone may be lucky
+    for seed in "123":
+        output = run(EXAMPLES / "demo.py", REAL_MODEL, "--seed", seed)
+        names, values = re.findall(r"^(\w+): ", output, re.M), re.findall(r"value ([+-][\d.]+)", output)
+        for name, value in zip(names, values, strict=True):
+            sums[name] += float(value)
+    assert sums["plain"] < sums["EFTi"] < sums["IVG"]
+    assert sums["plain"] < sums["CBS"] < sums["IVG"]
 
 
 @pytest.mark.parametrize("path", ["README.md", "bindings/python/README.md"])
