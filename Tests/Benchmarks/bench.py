@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """libivg and llama.cpp side by side on the same files: `make bench`.
 
-    python Tests/Benchmarks/bench.py [--quick] [--types Q8_0 Q4_0] [--model FILE] [--threads 1 2] [--pairs 7]
+    python Tests/Benchmarks/bench.py [--quick] [--types Q8_0 Q4_0] [--model FILE] [--large] [--threads 1 2] [--pairs 7]
+                                     [--only WORD...]
 
 Both engines run the same GGUF with the same threads in processes of their own, alternately (A B A B ...); a figure
 is the median over the pairs, a ratio the median of the pairs' ratios, in libivg's favour above 1. Pairs during
@@ -15,6 +16,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -30,18 +32,21 @@ PROMPT = (
     "A library that puts guided text generation inside your own process has to be quick, small and predictable, "
     "because nobody waits for a tool that is slower than the one it replaces. "
 )
+ROWS = (4, 16, 32)
 # A pair is disturbed if others used more than this share of a processor meanwhile.
 DISTURBED = 0.10
 
 
 @dataclass
 class Job:
-    """One line of the table. `amount` tokens in the seconds that an engine answers; 0: the seconds themselves."""
+    """One line of the table. `amount` tokens in the seconds that an engine answers; 0: the seconds themselves. `setup`:
+    the call that an engine needs before, with its arguments."""
 
     name: str
     method: str
     arguments: list
     amount: int
+    setup: list
 
 
 class Worker:
@@ -59,6 +64,15 @@ class Worker:
         if not line:
             raise SystemExit(f"the worker ended during {name}")
         return json.loads(line)
+
+    def resident(self, field: str) -> int:
+        """Bytes of memory: VmRSS now, or VmHWM at most so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split(f"{field}:")[1].split()[0]) * 1024
+
+    def end(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
 
     def processor_seconds(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -141,42 +155,95 @@ def prompts(path: Path) -> tuple[str, str, list[int]]:
     return short, long, ids[:512]
 
 
-def jobs_for(path: Path, threads: int, rows: int, count: int) -> list[Job]:
+def jobs_for(path: Path, threads: int, count: int) -> list[Job]:
     short, long, ids = prompts(path)
+    setup = ["load", str(path), threads, max(ROWS)]
     return [
-        Job("open + first token (prompt 16)", "open_first", [str(path), threads, short], 0),
-        Job("prefill 128", "prefill", [ids[:128]], 128),
-        Job("prefill 512", "prefill", [ids], 512),
-        Job(f"decode {count}", "decode", [short, count], count),
-        Job(f"decode {count}, prompt 256", "decode", [long, count], count),
-        Job(f"decode {count} × {rows} rows, prompt 256", "decode_rows", [long, rows, count], rows * count),
+        Job("open + first token (prompt 16)", "open_first", [str(path), threads, short], 0, ["unload"]),
+        Job("prefill 128", "prefill", [ids[:128]], 128, setup),
+        Job("prefill 512", "prefill", [ids], 512, setup),
+        Job(f"decode {count}", "decode", [short, count], count, setup),
+        Job(f"decode {count}, prompt 256", "decode", [long, count], count, setup),
+        *(
+            Job(f"decode {count} × {rows} rows, prompt 256", "decode_rows", [long, rows, count], rows * count, setup)
+            for rows in ROWS
+        ),
+    ]
+
+
+def guided_jobs(path: Path, threads: int) -> list[Job]:
+    """60 tokens with values: from three files, or from one trunk with an adapter or a head."""
+    short, _, _ = prompts(path)
+    folder = ROOT / ".build/bench" / path.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "head.gguf").exists():
+        subprocess.run([sys.executable, str(HERE / "make_guides.py"), str(path), str(folder)], check=True)
+    copies = {name: folder / f"{name}.gguf" for name in ("tuned", "untuned")}
+    for copy in copies.values():
+        if not copy.exists():
+            shutil.copy(path, copy)
+    base = str(path)
+    apart = {"base": base} | {name: str(copy) for name, copy in copies.items()}
+    trunk = {"base": base, "tuned": base, "untuned": base, "adapter": str(folder / "adapter.gguf")}
+    scorer = {"base": base, "scorer": base, "head": str(folder / "head.gguf")}
+    plans = [("EFTi, three files", apart, "EFTi", (1, 1, 0)), ("EFTi, trunk + adapter", trunk, "EFTi", (1, 1, 0))]
+    for shape in ((4, 4, 5), (2, 2, 30)):
+        text = ",".join(map(str, shape))
+        plans.append((f"CBSe ({text}), trunk + head", scorer, "CBSe", shape))
+        plans.append((f"CBSi ({text}), trunk + adapter", trunk, "CBSi", shape))
+        plans.append((f"IVG ({text}), trunk + adapter", trunk, "IVG", shape))
+    return [
+        Job(name, "guide", [short, method, *shape, 60], 60, ["load_guided", files, threads, shape[0] * shape[1]])
+        for name, files, method, shape in plans
     ]
 
 
 def run_model(workers: list[Worker], label: str, path: Path, threads: int, options, reading: dict) -> list[dict]:
     import libivg
 
-    rows = 16
-    table = []
-    for job in jobs_for(path, threads, rows, options.count):
+    table, setup, plain = [], None, {}
+    jobs = jobs_for(path, threads, options.count)
+    if options.guided:
+        jobs += guided_jobs(path, threads)
+    for job in jobs:
         if options.only and not any(word in job.name for word in options.only):
             continue
-        if job.method == "open_first":
+        if job.setup != setup:
+            setup = job.setup
             for worker in workers:
-                worker("unload")
-        elif not table or table[-1].get("method") == "open_first":
-            for worker in workers:
-                worker("load", str(path), threads, rows)
+                worker(*setup)
         line = measure_pairs(workers, job, options.pairs)
         line |= {"model": label, "threads": threads, "method": job.method}
-        if job.method == "decode" and threads in reading:
-            line["share_of_bandwidth"] = libivg.weight_bytes(str(path)) * line["libivg"] / reading[threads]
-        if job.method == "decode_rows" and table and table[-1]["method"] == "decode":
-            line["over_one_row"] = line["libivg"] / table[-1]["libivg"]
-            line["llama.cpp_over_one_row"] = line["llama.cpp"] / table[-1]["llama.cpp"]
+        if job.method == "decode":
+            if threads in reading:
+                line["share_of_bandwidth"] = libivg.weight_bytes(str(path)) * line["libivg"] / reading[threads]
+            plain[len(plain)] = line
+        if job.method == "decode_rows" and len(plain) == 2:
+            line["over_one_row"] = line["libivg"] / plain[1]["libivg"]
+            line["llama.cpp_over_one_row"] = line["llama.cpp"] / plain[1]["llama.cpp"]
+        if job.method == "guide" and plain:
+            line["over_plain"] = plain[0]["libivg"] / line["libivg"]
+            line["llama.cpp_over_plain"] = plain[0]["llama.cpp"] / line["llama.cpp"]
         table.append(line)
         print(as_text(line), file=sys.stderr, flush=True)
+    for worker in workers:
+        worker("unload")
     return table
+
+
+def peak_memory(label: str, path: Path) -> dict:
+    """Resident bytes beyond the file at most, of 16 rows x 64 tokens, each engine in a fresh process."""
+    short, _, _ = prompts(path)
+    line = {"model": label, "file": path.stat().st_size}
+    for engine, name in (("libivg", "libivg"), ("llama", "llama.cpp")):
+        worker = Worker(engine)
+        worker("unload")
+        before = worker.resident("VmRSS")
+        worker("load", str(path), 2, 16)
+        worker("decode_rows", short, 16, 64)
+        line[name] = worker.resident("VmHWM") - before - line["file"]
+        worker.end()
+    return line
 
 
 def figure(value: float, unit: str) -> str:
@@ -189,6 +256,8 @@ def remarks(line: dict) -> str:
         parts.append(f"{line['share_of_bandwidth']:.0%} of bandwidth")
     if "over_one_row" in line:
         parts.append(f"{line['over_one_row']:.1f}× one row (llama.cpp {line['llama.cpp_over_one_row']:.1f}×)")
+    if "over_plain" in line:
+        parts.append(f"{line['over_plain']:.1f}× the time of plain (llama.cpp {line['llama.cpp_over_plain']:.1f}×)")
     if line["disturbed"]:
         parts.append(f"{line['disturbed']} of {line['pairs']} pairs disturbed")
     return ", ".join(parts)
@@ -200,11 +269,18 @@ def cells(line: dict) -> list[str]:
             "{:.2f}–{:.2f}".format(*line["ratios"]), remarks(line)]  # fmt: skip
 
 
+def memory_text(line: dict) -> str:
+    return (
+        f"{line['model']}: 16 rows × 64 tokens peak at the file ({line['file'] / 1e6:.0f} MB) "
+        f"{line['libivg'] / 1e6:+.0f} MB (llama.cpp {line['llama.cpp'] / 1e6:+.0f} MB)"
+    )
+
+
 HEADERS = ["model", "threads", "job", "libivg", "llama.cpp", "ratio", "range", ""]
 
 
 def as_text(line: dict) -> str:
-    return "{:5} {:>2}  {:36} {:>10} {:>10} {:>6}  {:11} {}".format(*cells(line))
+    return "{:5} {:>2}  {:38} {:>10} {:>10} {:>6}  {:11} {}".format(*cells(line))
 
 
 def print_table(lines: list[dict]) -> None:
@@ -225,11 +301,12 @@ def print_table(lines: list[dict]) -> None:
 
 def as_markdown(report: dict) -> str:
     rows = [HEADERS, ["---"] * len(HEADERS), *(cells(line) for line in report["lines"])]
+    memory = "\n".join("* " + memory_text(line) for line in report["peak_memory"])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     reading = ", ".join(f"{n} threads {rate / 1e9:.1f} GB/s" for n, rate in report["read_bandwidth"].items())
     return (
         f"# {report['date']}\n\n{report['processor']}; read bandwidth: {reading}.\n"
-        f"A: {report['libivg']}. B: {report['llama.cpp']}.\n`{report['command']}`\n\n{table}\n"
+        f"A: {report['libivg']}. B: {report['llama.cpp']}.\n`{report['command']}`\n\n{table}\n\n{memory}\n"
     )
 
 
@@ -247,16 +324,26 @@ def main() -> None:
     parser.add_argument("--model", type=Path, action="append", default=[], help="a further GGUF file")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--pairs", type=int, default=None)
+    parser.add_argument("--large", action="store_true", help="also 1.1 billion random weights at Q4_0")
+    parser.add_argument("--guided", action=argparse.BooleanOptionalAction, default=None, help="EFTi, CBS and IVG too")
     parser.add_argument("--only", nargs="+", default=[], help="jobs whose name contains one of these words")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--markdown", type=Path, default=None)
     options = parser.parse_args()
     options.pairs = options.pairs or (3 if options.quick else 7)
     options.count = 32 if options.quick else 64
+    if options.guided is None:
+        options.guided = not options.quick
     if options.types is None:
         options.types = ["Q8_0", "Q4_0"] if options.quick else ["Q8_0", "Q4_0", "Q4_1"]
     models = [(name, find_model(name)) for name in options.types]
     models += [(path.stem[-24:], path.resolve()) for path in options.model]
+    if options.large:
+        large = ROOT / ".build/bench/large.Q4_0.gguf"
+        if not large.exists():
+            command = [sys.executable, str(HERE / "make_guides.py"), str(models[0][1]), str(large.parent), "--large"]
+            subprocess.run(command, check=True)
+        models.append(("1.1B", large))
 
     reading = bandwidth(options.threads)
     workers = [Worker("libivg"), Worker("llama")]
@@ -269,7 +356,12 @@ def main() -> None:
     for label, path in models:
         for threads in options.threads:
             report["lines"] += run_model(workers, label, path, threads, options, reading)
+    for worker in workers:
+        worker.end()
+    report["peak_memory"] = [] if options.only else [peak_memory(label, path) for label, path in models]
     print_table(report["lines"])
+    for line in report["peak_memory"]:
+        print(memory_text(line))
     print(f"{report['processor']}; read bandwidth: "
           + ", ".join(f"{n} threads {rate / 1e9:.1f} GB/s" for n, rate in reading.items()))  # fmt: skip
     print(f"A {report['libivg']}; B {report['llama.cpp']}; ratio above 1: libivg is faster")

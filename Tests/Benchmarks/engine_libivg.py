@@ -11,6 +11,7 @@ CONTEXT = 1024
 class Engine:
     def __init__(self):
         self.model = self.session = None
+        self.files, self.handles = {}, []
 
     def describe(self) -> str:
         version = libivg.LIBRARY.ivg_version_string().decode()
@@ -19,13 +20,51 @@ class Engine:
     def load(self, model: str, threads: int, rows: int) -> None:
         self.unload()
         self.model = libivg.Model(model)
+        self.handles = [self.model]
         self.session = libivg.Session(self.model, threads, CONTEXT)
 
     def unload(self) -> None:
-        if self.model:
+        if self.session:
             self.session.free()
-            self.model.free()
+        for handle in reversed(self.handles):
+            handle.free()
         self.model = self.session = None
+        self.files, self.handles = {}, []
+
+    def load_guided(self, files: dict, threads: int, rows: int) -> None:
+        """Opens the base, the tuned and untuned model, the adapter and the head that `files` names."""
+        self.unload()
+        models = {}
+        for name in ("base", "tuned", "untuned"):
+            if path := files.get(name):
+                if path not in models:
+                    models[path] = libivg.Model(path)
+                    self.handles.append(models[path])
+                self.files[name] = models[path]
+        base = self.files["base"]
+        for name, noun in (("adapter", "adapter"), ("head", "value_head")):
+            if path := files.get(name):
+                self.files[name] = libivg.Handle(noun, f"ivg_{noun}_open", base.pointer, path.encode())
+                self.handles.append(self.files[name])
+        self.session = libivg.Session(base, threads, CONTEXT)
+
+    def guide(self, text: str, method: str, width: int, successors: int, chunk: int, count: int) -> float:
+        """Seconds for `count` tokens of every row."""
+        guidance = libivg.Guidance(width, successors, chunk)
+        if head := self.files.get("head"):
+            guidance.add("explicit", libivg.ExplicitOptions, head=head.pointer)
+        else:
+            named = {f"{side}_{noun}": self.files[name].pointer for side, noun, name in (
+                ("tuned", "model", "tuned"), ("untuned", "model", "untuned"), ("tuned", "adapter", "adapter"))
+                if name in self.files and self.files[name] is not self.files["base"]}  # fmt: skip
+            role = {"EFTi": 1, "CBSi": 2, "IVG": 3}[method]
+            guidance.add("implicit", libivg.ImplicitOptions, role=role, **named)
+        self.session.begin(text, guidance, max_tokens=count, seed=1, flags=libivg.IGNORE_END)
+        while self.session.next():
+            pass
+        seconds = self.session.result().generate_seconds
+        guidance.free()
+        return seconds
 
     def open_first(self, model: str, threads: int, text: str) -> float:
         """Seconds from a closed file to the first token."""

@@ -3,6 +3,8 @@
 import ctypes as c
 import time
 
+import engine_llama_guided
+import gguf
 import llama_cpp as L
 import numpy as np
 
@@ -16,6 +18,7 @@ class Context:
     """A context on a model, and one batch that is filled again and again."""
 
     def __init__(self, model, threads: int, rows: int):
+        self.model = model
         self.vocabulary_size = L.llama_vocab_n_tokens(L.llama_model_get_vocab(model))
         options = L.llama_context_default_params()
         options.n_ctx = CONTEXT
@@ -34,19 +37,25 @@ class Context:
         view(self.batch.n_seq_id, (512,))[:] = 1
         self.sequences = [view(self.batch.seq_id[i], (1,)) for i in range(512)]
 
-    def decode(self, tokens, first, sequences, last_only: bool):
-        """Logits of the last token, or of all: [rows, vocabulary]."""
+    def decode(self, tokens, first, sequences, wanted):
+        """Logits of all tokens (wanted: False), of the last (True), or of those at the places in an array:
+        [rows, vocabulary]."""
         n = len(tokens)
+        places = np.arange(n) if wanted is False else np.array([n - 1]) if wanted is True else wanted
         self.tokens[:n] = tokens
         self.positions[:n] = first
         for i, sequence in enumerate(sequences):
             self.sequences[i][0] = sequence
-        self.wanted[:n] = 0 if last_only else 1
-        self.wanted[n - 1] = 1
+        self.wanted[:n] = 0
+        self.wanted[places] = 1
         self.batch.n_tokens = n
         assert L.llama_decode(self.pointer, self.batch) == 0
-        rows = 1 if last_only else n
-        return np.ctypeslib.as_array(L.llama_get_logits(self.pointer), (rows, self.vocabulary_size))
+        return np.ctypeslib.as_array(L.llama_get_logits(self.pointer), (len(places), self.vocabulary_size))
+
+    def hidden(self, places) -> np.ndarray:
+        """Final hidden states of the tokens at these places of the last batch: [rows, hidden]."""
+        size = L.llama_model_n_embd(self.model)
+        return np.stack([np.ctypeslib.as_array(L.llama_get_embeddings_ith(self.pointer, int(i)), (size,)) for i in places])
 
     def prefill(self, tokens):
         L.llama_memory_clear(self.memory, True)
@@ -65,7 +74,8 @@ def open_model(path: str):
 
 class Engine:
     def __init__(self):
-        self.model = self.context = None
+        self.model = self.context = self.guided = None
+        self.models, self.contexts = [], []
 
     def describe(self) -> str:
         import importlib.metadata
@@ -78,12 +88,42 @@ class Engine:
         self.unload()
         self.model = open_model(model)
         self.context = Context(self.model, threads, rows)
+        self.models, self.contexts = [self.model], [self.context]
 
     def unload(self) -> None:
-        if self.model:
-            self.context.free()
-            L.llama_model_free(self.model)
+        for context in self.contexts:
+            context.free()
+        for model in self.models:
+            L.llama_model_free(model)
+        self.models, self.contexts, self.guided = [], [], None
         self.model = self.context = None
+
+    def load_guided(self, files: dict, threads: int, rows: int) -> None:
+        """A context per model of `files`: base, tuned and untuned, or base and scorer. Contexts of one file share it."""
+        self.unload()
+        opened = {}
+        for name in ("base", "tuned", "untuned", "scorer"):
+            if path := files.get(name):
+                if path not in opened:
+                    opened[path] = open_model(path)
+                    self.models.append(opened[path])
+                self.contexts.append(Context(opened[path], threads, 2 * rows))
+        self.model = self.models[0]
+        if adapter := files.get("adapter"):
+            engine_llama_guided.set_adapter(self.contexts[1], L.llama_adapter_lora_init(self.models[0], adapter.encode()))
+        head = None
+        if files.get("head"):
+            reader = gguf.GGUFReader(files["head"])
+            head = np.array(next(t.data for t in reader.tensors if t.name == "score_head.weight")).reshape(-1)
+            L.llama_set_embeddings(self.contexts[1].pointer, True)
+        self.guided = engine_llama_guided.Guided(self.contexts[0], self.contexts[1:], head)
+
+    def guide(self, text: str, method: str, width: int, successors: int, chunk: int, count: int) -> float:
+        """Seconds for `count` tokens of every row."""
+        tokens = self.tokenize(text)
+        if method == "EFTi":
+            return self.guided.token_by_token(tokens, count)
+        return self.guided.search(tokens, width, successors, chunk, count, method == "IVG")
 
     def tokenize(self, text: str) -> list[int]:
         data = text.encode()
@@ -96,6 +136,7 @@ class Engine:
         start = time.perf_counter()
         self.model = open_model(model)
         self.context = Context(self.model, threads, 1)
+        self.models, self.contexts = [self.model], [self.context]
         int(self.context.prefill(self.tokenize(text))[0].argmax())
         seconds = time.perf_counter() - start
         self.unload()

@@ -46,6 +46,17 @@ class Result(c.Structure):
                 ("memory_used", c.c_uint64)]  # fmt: skip
 
 
+class ImplicitOptions(c.Structure):
+    _fields_ = [("struct_size", c.c_uint32), ("role", c.c_uint32), ("tuned_model", Pointer), ("tuned_adapter", Pointer),
+                ("tuned_template", c.c_char_p), ("untuned_model", Pointer), ("untuned_adapter", Pointer),
+                ("untuned_template", c.c_char_p), ("length_average", c.c_uint32), ("reserved", c.c_uint32)]  # fmt: skip
+
+
+class ExplicitOptions(c.Structure):
+    _fields_ = [("struct_size", c.c_uint32), ("role", c.c_uint32), ("head", Pointer),
+                ("template_text", c.c_char_p)]  # fmt: skip
+
+
 class TensorInfo(c.Structure):
     _fields_ = [("struct_size", c.c_uint32), ("dimension_count", c.c_uint32), ("shape", c.c_uint64 * 4),
                 ("offset", c.c_uint64), ("size", c.c_uint64), ("name", c.c_char_p), ("type", c.c_char_p)]  # fmt: skip
@@ -141,6 +152,9 @@ class Guidance(Handle):
     def __init__(self, width: int, successors: int, chunk: int):
         options = make(GuidanceOptions, width=width, successors=successors, chunk=chunk)
         super().__init__("guidance", "ivg_guidance_create", c.byref(options))
+
+    def add(self, kind: str, options, **fields) -> None:
+        call(f"ivg_guidance_add_{kind}", self.pointer, c.byref(make(options, **fields)), c.c_double(1))
 
 
 class Sequence(Handle):
