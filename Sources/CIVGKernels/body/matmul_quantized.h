@@ -270,37 +270,36 @@ CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_row
   CIVG_UNROLL for (int r = 0; r < R; r++) finish_row(acc[0][r], out + (size_t)r * out_stride, p, mode, scale);
 }
 
-/* Unpacks `blocks` 32-column blocks from block `from` on; both are multiples of a stored block. Meanwhile the
- * same part of the tile at `ahead` is fetched. */
-CIVG_INLINE void unpack_blocks(int type, const tile_rows *t, const uint8_t *ahead, size_t from, size_t blocks,
-                               tile_block *slice) {
+/* Unpacks `blocks` 32-column blocks from block `from` on; both are multiples of a stored block. */
+CIVG_INLINE void unpack_blocks(int type, const tile_rows *t, size_t from, size_t blocks, tile_block *slice) {
   const size_t bytes = civg_block_bytes(type);
   if (!civg_is_super(type)) {
-    for (size_t k = 0; k < blocks; k++) {
-      prefetch_ahead(ahead + (from + k) * bytes * CIVG_TILE, bytes * CIVG_TILE);
-      unpack_small(type, t, (from + k) * bytes, &slice[k]);
-    }
+    for (size_t k = 0; k < blocks; k++) unpack_small(type, t, (from + k) * bytes, &slice[k]);
     return;
   }
   const int each = civg_step_blocks(type);
-  const size_t part = bytes * CIVG_TILE / 8;
   for (size_t k = 0; k < blocks; k += 8) {
     tile_super u;
     size_t offset = (from + k) / 8 * bytes;
     unpack_open(type, t, offset, &u);
     for (int step = 0; step < 8 / each; step++) {
       CIVG_UNROLL for (int i = 0; i < each; i++) {
-        size_t block = (size_t)(step * each + i);
-        prefetch_ahead(ahead + offset * CIVG_TILE + block * part, part);
-        unpack_step(type, t, offset, step, i, &u, &slice[k + block]);
+        unpack_step(type, t, offset, step, i, &u, &slice[k + (size_t)(step * each + i)]);
       }
     }
   }
 }
 
-/* R rows from `first` over an unpacked slice of T tiles; `acc` holds their accumulators, [T][rows]. */
+/* Bytes to ask for while something else is computed, `step` at a time. */
+typedef struct fetch_plan {
+  const uint8_t *next, *end;
+  size_t step;
+} fetch_plan;
+
+/* R rows from `first` over an unpacked slice of T tiles; `acc` holds their accumulators, [T][rows]. Memory has time to
+ * answer while this computes, so what later tiles need is asked for here. */
 CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, size_t from, size_t blocks,
-                            const civg_rows *x, size_t first, v16f *acc) {
+                            const civg_rows *x, size_t first, fetch_plan *fetch, v16f *acc) {
   row_cursor at = rows_open(R, x, first, from);
   v16f a[CIVG_TILES][CIVG_MOST_ROWS];
   v16f *home[CIVG_TILES][CIVG_MOST_ROWS];
@@ -314,6 +313,8 @@ CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, siz
   for (size_t k = 0; k < blocks; k++, rows_advance(&at)) {
     const tile_block *b[CIVG_TILES];
     CIVG_UNROLL for (int t = 0; t < T; t++) b[t] = slice + t * CIVG_SLICE_BLOCKS + k;
+    if (fetch->next < fetch->end) prefetch_ahead(fetch->next, fetch->step);
+    fetch->next += fetch->step;
     block_rows(type, T, R, b, &at, a);
   }
   CIVG_UNROLL for (int t = 0; t < T; t++) {
@@ -323,17 +324,27 @@ CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, siz
 
 /* All rows over an unpacked slice, as many at a time as fit in registers. */
 CIVG_INLINE void slice_all(int type, int T, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
-                           v16f *acc) {
+                           fetch_plan fetch, v16f *acc) {
   size_t r = 0;
   for (; r < x->rows && (CIVG_ROWS <= 2 || x->rows - r > 2); r += CIVG_ROWS) {
-    slice_rows(type, T, CIVG_ROWS, slice, from, blocks, x, r, acc);
+    slice_rows(type, T, CIVG_ROWS, slice, from, blocks, x, r, &fetch, acc);
   }
-  if (CIVG_ROWS > 2 && r < x->rows) slice_rows(type, T, 2, slice, from, blocks, x, r, acc);
+  if (CIVG_ROWS > 2 && r < x->rows) slice_rows(type, T, 2, slice, from, blocks, x, r, &fetch, acc);
 }
 
-typedef void (*unpack_fn)(const tile_rows *t, const uint8_t *ahead, size_t from, size_t blocks, tile_block *slice);
+typedef void (*unpack_fn)(const tile_rows *t, size_t from, size_t blocks, tile_block *slice);
 typedef void (*slice_fn)(int tiles, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
-                         v16f *acc);
+                         fetch_plan fetch, v16f *acc);
+
+/* The part of the tiles to come that is asked for during blocks [from, from + count) of `tiles` tiles. */
+CIVG_INLINE fetch_plan plan_fetch(const tile_piece *p, int tiles, size_t from, size_t count, const civg_rows *x) {
+  const size_t blocks = x->columns / 32, bytes = (size_t)tiles * CIVG_TILE * p->rows.stride;
+  const size_t turns = count * ((x->rows + CIVG_ROWS - 1) / CIVG_ROWS);
+  const uint8_t *ahead = piece_ahead(p, tiles);
+  fetch_plan plan = {ahead + bytes * from / blocks, ahead + bytes * (from + count) / blocks, 0};
+  plan.step = ((size_t)(plan.end - plan.next) / 64 / turns + 1) * 64;
+  return plan;
+}
 
 /* One to CIVG_TILES pieces, any number of rows. */
 static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn multiply, const tile_piece *p, int tiles,
@@ -346,9 +357,9 @@ static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn mul
   for (size_t from = 0; from < blocks; from += CIVG_SLICE_BLOCKS) {
     size_t count = blocks - from < CIVG_SLICE_BLOCKS ? blocks - from : CIVG_SLICE_BLOCKS;
     for (int t = 0; t < tiles; t++) {
-      unpack(&p[t].rows, piece_ahead(&p[t], tiles), from, count, slice + t * CIVG_SLICE_BLOCKS);
+      unpack(&p[t].rows, from, count, slice + t * CIVG_SLICE_BLOCKS);
     }
-    multiply(tiles, slice, from, count, x, acc);
+    multiply(tiles, slice, from, count, x, plan_fetch(p, tiles, from, count, x), acc);
   }
   for (int t = 0; t < tiles; t++) {
     for (size_t r = 0; r < rows; r++) {
@@ -360,9 +371,10 @@ static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn mul
 /* Types of one form and width share the code that multiplies their slices. */
 #define CIVG_MULTIPLY(name, type)                                                                             \
   static __attribute__((noinline)) void multiply_##name(int tiles, const tile_block *slice, size_t from,      \
-                                                        size_t blocks, const civg_rows *x, v16f *acc) {       \
-    if (tiles == CIVG_TILES) slice_all(type, CIVG_TILES, slice, from, blocks, x, acc);                        \
-    else slice_all(type, 1, slice, from, blocks, x, acc);                                                     \
+                                                        size_t blocks, const civg_rows *x, fetch_plan fetch,  \
+                                                        v16f *acc) {                                          \
+    if (tiles == CIVG_TILES) slice_all(type, CIVG_TILES, slice, from, blocks, x, fetch, acc);                 \
+    else slice_all(type, 1, slice, from, blocks, x, fetch, acc);                                              \
   }
 CIVG_MULTIPLY(signed, Q8_0)
 CIVG_MULTIPLY(plain4, Q4_0)
@@ -376,9 +388,9 @@ CIVG_MULTIPLY(halves6, Q6_K)
 
 /* A product of one type. Few rows: each tile's bytes are used as they arrive. */
 #define CIVG_QUANTIZED(type, multiply)                                                                        \
-  static __attribute__((noinline)) void unpack_##type(const tile_rows *t, const uint8_t *ahead, size_t from,  \
-                                                      size_t blocks, tile_block *slice) {                     \
-    unpack_blocks(type, t, ahead, from, blocks, slice);                                                       \
+  static __attribute__((noinline)) void unpack_##type(const tile_rows *t, size_t from, size_t blocks,         \
+                                                      tile_block *slice) {                                    \
+    unpack_blocks(type, t, from, blocks, slice);                                                              \
   }                                                                                                           \
   static void matmul_##type(const civg_matrix *w, const civg_rows *x, size_t tile_first, size_t tile_end,     \
                             float *out, size_t out_stride, int mode, float scale, void *scratch) {            \
