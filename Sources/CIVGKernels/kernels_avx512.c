@@ -17,10 +17,11 @@
 #define CIVG_Q8_OFFSET 128
 #define CIVG_TILES 2
 #define CIVG_ROWS 4
-#define CIVG_FLOAT_ROWS 8
+#define CIVG_FLOAT_ROWS 4
 #define CIVG_HEADS 8
 #define CIVG_CHAINS 16
 #define CIVG_FUSED 2
+#define CIVG_FLOAT_FUSED 4
 #define CIVG_QUARTERS 2
 
 CIVG_INLINE v16f fma16(v16f a, v16f b, v16f c) { return __builtin_elementwise_fma(a, b, c); }

@@ -15,10 +15,11 @@
 #define CIVG_Q8_OFFSET 0
 #define CIVG_TILES 1
 #define CIVG_ROWS 4
-#define CIVG_FLOAT_ROWS 4
+#define CIVG_FLOAT_ROWS 1
 #define CIVG_HEADS 4
 #define CIVG_CHAINS 4
 #define CIVG_FUSED 2
+#define CIVG_FLOAT_FUSED 2
 #define CIVG_QUARTERS 0
 
 CIVG_INLINE v16f fma16(v16f a, v16f b, v16f c) { return __builtin_elementwise_fma(a, b, c); }

@@ -14,6 +14,7 @@
 #define CIVG_HEADS 1
 #define CIVG_CHAINS 1
 #define CIVG_FUSED 0
+#define CIVG_FLOAT_FUSED 0
 #define CIVG_QUARTERS 0
 
 #if defined(__FP_FAST_FMAF) || defined(__aarch64__)

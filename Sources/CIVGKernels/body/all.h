@@ -13,13 +13,14 @@
  *   CIVG_Q8_OFFSET             what a Q8_0 byte carries when it is multiplied: 128 (unsigned) or 0 (signed)
  *   CIVG_TILES, CIVG_ROWS      tiles and rows whose integer sums and accumulators fit in registers together
  *   CIVG_FLOAT_ROWS, CIVG_HEADS
- *                              rows of floats, heads (a multiple of 4, or 1) whose accumulators do
+ *                              rows of floats with four accumulators each, heads (a multiple of 4, or 1) that do
  *   CIVG_CHAINS                accumulators that fit in registers beside what they read
  *   CIVG_QUARTERS              rows up to which dot products come before the transpose, by these two:
  *   spread16(x)                16 bytes in every quarter of a vector
  *   dot_quarters(a, x, b, y, bits)
  *                              every lane: dot of its 4 bytes of a and x, and of b and y
- *   CIVG_FUSED                 rows (0, 1 or 2) up to which a product has code without scratch
+ *   CIVG_FUSED, CIVG_FLOAT_FUSED
+ *                              rows (0, 1, 2, of floats also 4) up to which a product has code without scratch
  */
 #ifndef CIVG_ALL_H
 #define CIVG_ALL_H

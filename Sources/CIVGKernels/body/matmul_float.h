@@ -74,22 +74,28 @@ CIVG_INLINE void float_tile_fused(int type, int R, const tile_piece *p, const ci
   }
 }
 
-/* R rows from `first` over unpacked columns [from, from + count); acc: [rows][4]. The chains are taken one
- * after the other: they do not meet before the end, and so many rows fit in registers. */
+/* R rows from `first` over unpacked columns [from, from + count); acc: [rows][4]. */
 CIVG_INLINE void float_slice_rows(int R, const v16f *slice, size_t from, size_t count, const civg_rows *x,
                                   size_t first, v16f *acc) {
   const float *f = x->f + first * x->f_stride + from;
-  for (size_t c = 0; c < 4; c++) {
-    v16f a[CIVG_MOST_ROWS];
-    CIVG_UNROLL for (int r = 0; r < R; r++) a[r] = acc[r * 4 + (int)c];
-    for (size_t k = c; k < count; k += 4) {
-      v16f column = slice[k];
+  v16f a[4 * CIVG_MOST_ROWS];
+  size_t k = 0;
+  CIVG_UNROLL for (int i = 0; i < R * 4; i++) a[i] = acc[i];
+  for (; k + 4 <= count; k += 4) {
+    CIVG_UNROLL for (int j = 0; j < 4; j++) {
+      v16f column = slice[k + (size_t)j];
       CIVG_UNROLL for (int r = 0; r < R; r++) {
-        a[r] = fma16(column, splat(f[(size_t)r * x->f_stride + k]), a[r]);
+        a[r * 4 + j] = fma16(column, splat(f[(size_t)r * x->f_stride + k + (size_t)j]), a[r * 4 + j]);
       }
     }
-    CIVG_UNROLL for (int r = 0; r < R; r++) acc[r * 4 + (int)c] = a[r];
   }
+  CIVG_UNROLL for (int j = 0; j < 3; j++) {
+    if (k + (size_t)j >= count) break;
+    CIVG_UNROLL for (int r = 0; r < R; r++) {
+      a[r * 4 + j] = fma16(slice[k + (size_t)j], splat(f[(size_t)r * x->f_stride + k + (size_t)j]), a[r * 4 + j]);
+    }
+  }
+  CIVG_UNROLL for (int i = 0; i < R * 4; i++) acc[i] = a[i];
 }
 
 /* One piece, any number of rows. */
@@ -127,10 +133,14 @@ CIVG_INLINE void float_tile_sliced(int type, const tile_piece *p, const civg_row
     tile_piece p;                                                                                             \
     for (size_t from = tile_first * CIVG_TILE; from < end && x->rows; from += p.count) {                      \
       p = tile_open(w, from, end);                                                                            \
-      if (CIVG_FUSED >= 1 && x->rows == 1) {                                                                  \
+      if (CIVG_FLOAT_FUSED >= 1 && x->rows == 1) {                                                                  \
         float_tile_fused(type, 1, &p, x, out, out_stride, mode, scale);                                     \
-      } else if (CIVG_FUSED >= 2 && x->rows == 2) {                                                           \
+      } else if (CIVG_FLOAT_FUSED >= 2 && x->rows == 2) {                                                           \
         float_tile_fused(type, 2, &p, x, out, out_stride, mode, scale);                                     \
+      } else if (CIVG_FLOAT_FUSED >= 4 && x->rows == 3) {                                                     \
+        float_tile_fused(type, 3, &p, x, out, out_stride, mode, scale);                                     \
+      } else if (CIVG_FLOAT_FUSED >= 4 && x->rows == 4) {                                                     \
+        float_tile_fused(type, 4, &p, x, out, out_stride, mode, scale);                                     \
       } else {                                                                                                \
         float_tile_sliced(type, &p, x, out, out_stride, mode, scale, scratch);                                \
       }                                                                                                       \
