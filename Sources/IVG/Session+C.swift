@@ -82,12 +82,12 @@ private func sessionOptions(_ pointer: UnsafePointer<ivg_session_options>?) thro
   -> SessionOptions
 {
   let options = try Struct.read(pointer, "ivg_session_options") ?? ivg_session_options()
-  guard options.reserved == 0 else {
-    throw IVGError(.invalidArgument, "reserved is \(options.reserved); it must be 0")
+  guard options.timings <= 1 else {
+    throw IVGError(.invalidArgument, "timings is \(options.timings); it must be 0 or 1")
   }
   return try SessionOptions(
     threadCount: Int(options.thread_count), contextLength: Int(options.context_length),
-    budget: options.memory_budget)
+    budget: options.memory_budget, isTimed: options.timings == 1)
 }
 
 @_cdecl("ivg_session_create") @implementation
@@ -172,6 +172,27 @@ public func ivg_session_result(
       prompt_seconds: search.times.prompt, generate_seconds: search.times.generate,
       memory_used: UInt64(session.memoryUsed))
     try Struct.write(value, to: result, "ivg_result")
+    return ivg_status(IVG_OK)
+  }
+}
+
+@_cdecl("ivg_session_timings") @implementation
+public func ivg_session_timings(
+  _ session: OpaquePointer, _ timings: UnsafeMutablePointer<ivg_timings>,
+  _ error: UnsafeMutablePointer<OpaquePointer?>?
+) -> ivg_status {
+  boundary(error) { () throws(IVGError) in
+    guard let clock = SessionHandle.of(session).session.clock else {
+      throw IVGError(.invalidArgument, "the session was created without the option timings")
+    }
+    let value = ivg_timings(
+      struct_size: 0, reserved: 0, pass_count: UInt64(clock.passes), row_count: UInt64(clock.rows),
+      embed_seconds: clock.seconds(.embed), normalize_seconds: clock.seconds(.normalize),
+      projection_seconds: clock.seconds(.projections), attention_seconds: clock.seconds(.attention),
+      feed_forward_seconds: clock.seconds(.feedForward), output_seconds: clock.seconds(.outputs),
+      sample_seconds: clock.seconds(.sample), score_seconds: clock.seconds(.score),
+      other_seconds: clock.seconds(.other))
+    try Struct.write(value, to: timings, "ivg_timings")
     return ivg_status(IVG_OK)
   }
 }

@@ -3,7 +3,7 @@
 #
 #   Tests/ABI/run.sh            all of it; ends with "N passed, N failed"
 #   Tests/ABI/run.sh NAME...    only these programs (test_streaming, ...)
-#   Tests/ABI/run.sh --record   takes the exports, constants and types of today as the baseline
+#   Tests/ABI/run.sh --record   takes the exports, constants, types and instruction counts of today as the baseline
 #
 # Real models are used if .build/models (or $IVG_TEST_MODELS) holds them. Builds into .build/abi.
 set -euo pipefail
@@ -115,11 +115,42 @@ baseline() {
   fi
 }
 
+# 6 Instructions of the portable kernels and all around them: a guard against slowness that is no timing. Counted as the
+# difference of two runs, so that opening and the prompt do not count.
+# Without debugging information, which valgrind may be too old to read.
+compile_counter() {
+  mkdir -p $out/counted
+  strip -o $out/counted/libivg.so.0 $library
+  gcc -std=c11 -O1 -g $warnings -D_GNU_SOURCE -Iinclude "$here/count_instructions.c" -o $out/count_instructions \
+    -L$out/lib -livg -lm -lpthread -Wl,-rpath,'$ORIGIN/lib'
+}
+collected() {
+  LD_LIBRARY_PATH=$out/counted IVG_KERNELS=portable SWIFT_DETERMINISTIC_HASHING=1 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+    $out/count_instructions "$@" 2>&1 | sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
+}
+# per_token ROWS: instructions for one more token in each row.
+per_token() { echo $((($(collected "$1" 40) - $(collected "$1" 20)) / 20)); }
+instructions() {
+  for rows in 1 16; do echo "$rows $(per_token $rows)"; done
+}
+near_baseline() {
+  instructions | tee $out/instructions.txt
+  while read -r rows expected; do
+    actual=$(sed -n "s/^$rows //p" $out/instructions.txt)
+    [ "$actual" -gt 0 ] && [ $((actual * 100)) -le $((expected * 105)) ] ||
+      { echo "$rows rows: $actual instructions a token, $expected recorded"; return 1; }
+    [ $((actual * 100)) -ge $((expected * 95)) ] ||
+      { echo "$rows rows: $actual, fewer than the $expected recorded: run.sh --record takes it"; return 1; }
+  done <"$here/instructions.txt"
+}
+
 if [ "${1:-}" = --record ]; then
   mirror
   exported >"$here/exports.txt"
   $out/ivg_numbers >"$here/constants.txt"
   describe_types "$here/ivg.abi"
+  compile_counter
+  instructions >"$here/instructions.txt"
   exit
 fi
 
@@ -178,6 +209,12 @@ else
   binary
   baseline
   for source in "$here"/test_*.c; do program "$(basename "$source" .c)"; done
+  if have valgrind; then
+    check "instructions: compiles" compile_counter
+    check "instructions: within 5 % of the baseline" near_baseline
+  else
+    skip "instructions" valgrind
+  fi
   examples
 fi
 echo "$passed passed, $failed failed"

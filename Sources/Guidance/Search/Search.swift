@@ -21,6 +21,7 @@ package final class Search {
   let engines: [Engine]
   let rows: [Row]  // [slots]
   let cancel: CancelFlag
+  private let clock: StepClock?
   let sampler: Sampler
   let tilts: [Tilt]
   let masked: [Int32]
@@ -68,10 +69,11 @@ package final class Search {
   ///
   /// Throws `.outOfMemory`.
   init(
-    request: Request, cancel: CancelFlag, engine: (Trunk) throws(IVGError) -> Engine
+    request: Request, cancel: CancelFlag, clock: StepClock? = nil, engine: (Trunk) throws(IVGError) -> Engine
   ) throws(IVGError) {
     self.request = request
     self.cancel = cancel
+    self.clock = clock
     begun = Self.now()
     let slots = request.slotCount
     var tracks: [Track] = []
@@ -200,7 +202,9 @@ package final class Search {
         try forward()
         stage = .sample
       case .sample:
+        clock?.lap(.other)
         try sample()
+        clock?.lap(.sample)
         if firstTokenAt == nil { firstTokenAt = Self.now() }
         let isFinished = rows[..<request.rowCount].allSatisfy { $0.state != .live }
         if isSingle {
@@ -211,9 +215,12 @@ package final class Search {
           stage = isFinished || left == 0 ? .score : .forward
         }
       case .score:
+        clock?.lap(.other)
         try score()
+        clock?.lap(.score)
         if isSingle { return finishSingle() }
         select()
+        clock?.lap(.score)
         let isFinished = rows[request.rowCount...].prefix(keptCount).allSatisfy {
           $0.state == .finished
         }

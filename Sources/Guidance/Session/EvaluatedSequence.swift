@@ -70,6 +70,7 @@ package final class EvaluatedSequence {
     defer { session.sequencePages += engine.usedPages - before }
     for token in tokens { try engine.append(token, to: sequence) }
     let row = engine.wantLogits()
+    session.clock?.start()
     do {
       try engine.run(cancel: session.cancel)
     } catch {

@@ -13,6 +13,8 @@ package final class Session {
   package let cancel = CancelFlag()
   /// Bytes that may be taken beside the mapped files.
   package let budget: Int
+  /// Where the time goes, if the options ask for it.
+  package let clock: StepClock?
   private let team: ThreadTeam
   private let options: SessionOptions
   private var engines: [Engine] = []
@@ -29,6 +31,7 @@ package final class Session {
     self.base = base
     self.options = options
     budget = options.budget
+    clock = options.isTimed ? StepClock() : nil
     if case .file = base.source { _ = try base.trunk(for: "a session") }
     team = try ThreadTeam(threadCount: options.threadCount)
     if case .file = base.source { _ = try engine(for: base.trunk(for: "a session")) }
@@ -52,6 +55,8 @@ package final class Session {
     guard let search else {
       throw IVGError(.invalidArgument, "no request has begun on this session")
     }
+    clock?.start()
+    defer { clock?.lap(.other) }
     return try search.next()
   }
 
@@ -70,7 +75,7 @@ package final class Session {
       try engine(for: part.trunk).reserve(logitRows: part.logitRows, results: part.results)
     }
     plannedBytes = plan.bytes
-    let search = try Search(request: request, cancel: cancel) { trunk throws(IVGError) in
+    let search = try Search(request: request, cancel: cancel, clock: clock) { trunk throws(IVGError) in
       try engine(for: trunk)
     }
     for track in search.tracks { prefixes.reuse(for: track) }
@@ -123,6 +128,8 @@ package final class Session {
     _ guidance: Guidance, prompt: [UInt8], texts: [UnsafeRawBufferPointer], ended: Bool
   ) throws(IVGError) -> [Double] {
     if cancel.take() { throw IVGError(.cancelled, "cancelled") }
+    clock?.start()
+    defer { clock?.lap(.score) }
     var scores: [Double] = []
     let group = 16
     for first in stride(from: 0, to: max(texts.count, 1), by: group) {
@@ -187,7 +194,7 @@ package final class Session {
     let engine = try Engine(
       trunk: trunk, team: team,
       contextLength: try MemoryPlan.contextLength(of: trunk, options),
-      pageLimit: MemoryPlan.pageLimit(of: trunk, options))
+      pageLimit: MemoryPlan.pageLimit(of: trunk, options), clock: clock)
     engines.append(engine)
     return engine
   }
@@ -202,17 +209,22 @@ package struct SessionOptions {
   /// nil: the model's, capped by the budget.
   package var contextLength: Int?
   package var budget: Int
+  /// Whether the session says where its time goes.
+  package var isTimed: Bool
 
   /// `0` stands for the default.
   ///
   /// Throws `.invalidArgument` naming the field and the bound.
-  package init(threadCount: Int, contextLength: Int, budget: UInt64) throws(IVGError) {
+  package init(threadCount: Int, contextLength: Int, budget: UInt64, isTimed: Bool = false)
+    throws(IVGError)
+  {
     guard (0...1024).contains(threadCount) else {
       throw IVGError(
         .invalidArgument, "thread_count is \(threadCount); it must be within 0...1024")
     }
     self.threadCount = threadCount == 0 ? Self.processorCount() : threadCount
     self.contextLength = contextLength == 0 ? nil : contextLength
+    self.isTimed = isTimed
     let machine = Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
     self.budget = budget == 0 ? machine / 4 * 3 : Int(clamping: budget)
   }

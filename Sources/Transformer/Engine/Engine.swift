@@ -34,11 +34,11 @@ package final class Engine {
   private var results: AlignedBuffer<Double>
   private var hasRun = true
 
-  /// `pageLimit` bounds the pages of keys and values, see `pageBytes`.
+  /// `pageLimit` bounds the pages of keys and values, see `pageBytes`. `clock` is read between phases.
   ///
   /// Throws `.outOfMemory`.
   package init(
-    trunk: Trunk, team: ThreadTeam, contextLength: Int, pageLimit: Int
+    trunk: Trunk, team: ThreadTeam, contextLength: Int, pageLimit: Int, clock: StepClock? = nil
   ) throws(IVGError) {
     self.trunk = trunk
     self.team = team
@@ -47,7 +47,7 @@ package final class Engine {
     sequences = SequenceTable(pool: pool, contextLength: contextLength)
     program = try ForwardProgram(
       trunk: trunk, sequences: sequences, workerCount: team.threadCount,
-      contextLength: contextLength)
+      contextLength: contextLength, clock: clock)
     logits = try AlignedBuffer(count: 0)
     results = try AlignedBuffer(count: 0)
     entries.reserveCapacity(Self.batchLimit)

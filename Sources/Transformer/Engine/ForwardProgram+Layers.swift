@@ -9,20 +9,24 @@ extension ForwardProgram {
     let weights = trunk.layers[layer]
     project(layer, buffers.normalized, from: .query, through: .value, worker)
     worker.barrier()
+    lap(.projections, worker)
     for row in worker.share(of: entryCount) {
       rotateAndStore(row, layer: layer)
     }
     worker.barrier()
     attend(layer, worker)
     worker.barrier()
+    lap(.attention, worker)
     for row in worker.share(of: entryCount) {
       buffers.attended.quantize(row, kernels: kernels)
     }
     worker.barrier()
     projectOntoHidden(layer, .attentionOutput, buffers.attended, worker)
     worker.barrier()
+    lap(.projections, worker)
     normalize(weights.feedForwardNorm, weights.feedForwardNormBias, worker)
     worker.barrier()
+    lap(.normalize, worker)
   }
 
   /// hidden += W_down (activation(W_gate x) · W_up x)
@@ -49,6 +53,7 @@ extension ForwardProgram {
     projectOntoHidden(layer, .down, buffers.gated, worker)
     // The next norm reads whole rows of hidden.
     worker.barrier()
+    lap(.feedForward, worker)
   }
 
   /// Rotates the row's query and key heads and stores its keys and values in the sequence's page.

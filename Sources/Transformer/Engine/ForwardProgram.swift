@@ -23,6 +23,7 @@ final class ForwardProgram: ParallelProgram {
   var attentionGroups: [AttentionGroup] = []
   var outputPlan = OutputPlan()
   private let workerCount: Int
+  private let clock: StepClock?
   private var cancel: CancelFlag?
   private(set) var isStopped = false
 
@@ -42,10 +43,12 @@ final class ForwardProgram: ParallelProgram {
   }
 
   init(
-    trunk: Trunk, sequences: SequenceTable, workerCount: Int, contextLength: Int
+    trunk: Trunk, sequences: SequenceTable, workerCount: Int, contextLength: Int,
+    clock: StepClock? = nil
   ) throws(IVGError) {
     self.trunk = trunk
     self.sequences = sequences
+    self.clock = clock
     self.workerCount = workerCount
     configuration = trunk.configuration
     kernels = Kernels.current
@@ -129,19 +132,29 @@ final class ForwardProgram: ParallelProgram {
     }
   }
 
+  /// Gives the time since the last reading to `phase`; to be called where all workers have done with it.
+  func lap(_ phase: StepClock.Phase, _ worker: Worker) {
+    if let clock, worker.index == 0 { clock.lap(phase) }
+  }
+
   func run(_ worker: Worker) {
+    if worker.index == 0 { clock?.count(rows: entryCount) }
+    lap(.other, worker)
     embed(worker)
+    lap(.embed, worker)
     for layer in 0..<configuration.layerCount {
       if worker.index == 0, cancel!.isRaised { isStopped = true }
       normalize(
         trunk.layers[layer].attentionNorm, trunk.layers[layer].attentionNormBias, worker)
       worker.barrier()
+      lap(.normalize, worker)
       if isStopped { return }
       attention(layer, worker)
       feedForward(layer, worker)
     }
     if outputPlan.isEmpty { return }
     computeOutputs(worker)
+    lap(.outputs, worker)
   }
 
   /// hidden[row] = the embedding of the row's token.

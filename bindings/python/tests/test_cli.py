@@ -289,3 +289,14 @@ def test_on_a_terminal() -> None:
     assert process.returncode == 0
     assert b"tokens/s" in data
     assert b"seed 1" in data
+
+
+def test_bench() -> None:
+    found = run_json("bench", TINY, "--prompt-tokens", "20", "--tokens", "5", "--rows", "3")
+    assert (found["prompt"]["tokens"], found["decode"]["tokens"]) == (20, 15)
+    for part in (found["prompt"], found["decode"]):
+        assert part["tokens_per_second"] > 0
+        assert part["seconds"]["feed_forward"] > 0
+        assert part["seconds"]["attention"] > 0
+    assert found["decode"]["seconds"]["sample"] > 0
+    assert b"feed_forward\t" in run("bench", TINY, "--prompt-tokens", "4", "--tokens", "2").stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import signal
 import statistics
 import threading
@@ -394,3 +395,19 @@ def test_a_thousand_rounds_leave_nothing_behind() -> None:
     for _ in range(1000):
         round_trip()
     assert resident() - before < 8 << 20
+
+
+def test_timings(tiny: ivg.Model) -> None:
+    with tiny.session(timings=True) as session:
+        assert dataclasses.astuple(session.timings()) == (0,) * 11
+        start = time.perf_counter()
+        completion = session.generate("Hello", max_tokens=9, seed=1, ignore_end=True)
+        wall = time.perf_counter() - start
+        found = session.timings()
+        assert found.pass_count == 9
+        assert found.row_count == completion.prompt_token_count + 8
+        seconds = dataclasses.astuple(found)[2:]
+        assert all(value > 0 for name, value in dataclasses.asdict(found).items() if name != "score")
+        assert sum(seconds) < wall
+    with tiny.session() as session, pytest.raises(ivg.InvalidArgumentError, match="option timings"):
+        session.timings()

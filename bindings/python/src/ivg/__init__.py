@@ -33,7 +33,7 @@ from ._library import kernels_name, library_version
 from ._log import log_to_logging
 from ._managed import Managed
 from ._model import Adapter, HostedModel, Model, ModelInfo, ValueHead
-from ._results import Candidate, Completion, Step
+from ._results import Candidate, Completion, Step, Timings
 from ._sampling import SamplingOptions
 from ._sequence import Sequence
 from ._session import Session
@@ -74,6 +74,7 @@ __all__ = [
     "Step",
     "Stream",
     "Tensor",
+    "Timings",
     "UnsupportedError",
     "ValueHead",
     "__version__",

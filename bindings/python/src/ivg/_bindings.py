@@ -235,13 +235,13 @@ class ivg_session_options(Structure):
     struct_size: int
     thread_count: int
     context_length: int
-    reserved: int
+    timings: int
     memory_budget: int
     _fields_ = (
         ("struct_size", c_uint32),
         ("thread_count", c_uint32),
         ("context_length", c_uint32),
-        ("reserved", c_uint32),
+        ("timings", c_uint32),
         ("memory_budget", c_uint64),
     )
 
@@ -384,6 +384,37 @@ class ivg_candidate(Structure):
     )
 
 
+class ivg_timings(Structure):
+    struct_size: int
+    reserved: int
+    pass_count: int
+    row_count: int
+    embed_seconds: float
+    normalize_seconds: float
+    projection_seconds: float
+    attention_seconds: float
+    feed_forward_seconds: float
+    output_seconds: float
+    sample_seconds: float
+    score_seconds: float
+    other_seconds: float
+    _fields_ = (
+        ("struct_size", c_uint32),
+        ("reserved", c_uint32),
+        ("pass_count", c_uint64),
+        ("row_count", c_uint64),
+        ("embed_seconds", c_double),
+        ("normalize_seconds", c_double),
+        ("projection_seconds", c_double),
+        ("attention_seconds", c_double),
+        ("feed_forward_seconds", c_double),
+        ("output_seconds", c_double),
+        ("sample_seconds", c_double),
+        ("score_seconds", c_double),
+        ("other_seconds", c_double),
+    )
+
+
 class ivg_sequence(Structure):
     """Opaque."""
 
@@ -464,6 +495,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_session_next": (c_int32, [POINTER(ivg_session), POINTER(ivg_step), POINTER(POINTER(ivg_error))]),
     "ivg_memory_required": (c_int32, [POINTER(ivg_model), POINTER(ivg_session_options), POINTER(ivg_generate_options), POINTER(ivg_guidance), c_size_t, POINTER(c_uint64), POINTER(POINTER(ivg_error))]),
     "ivg_session_result": (c_int32, [POINTER(ivg_session), POINTER(ivg_result), POINTER(POINTER(ivg_error))]),
+    "ivg_session_timings": (c_int32, [POINTER(ivg_session), POINTER(ivg_timings), POINTER(POINTER(ivg_error))]),
     "ivg_session_candidate": (c_int32, [POINTER(ivg_session), c_uint32, POINTER(ivg_candidate), POINTER(POINTER(ivg_error))]),
     "ivg_sequence_create": (c_int32, [POINTER(POINTER(ivg_sequence)), POINTER(ivg_session), POINTER(ivg_adapter), POINTER(POINTER(ivg_error))]),
     "ivg_sequence_fork": (c_int32, [POINTER(POINTER(ivg_sequence)), POINTER(ivg_sequence), POINTER(POINTER(ivg_error))]),

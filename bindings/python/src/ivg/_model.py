@@ -149,11 +149,17 @@ class Model(Managed, Generates):
         threads: int | None = None,
         context_length: int | None = None,
         memory_budget: int | None = None,
+        timings: bool = False,
     ) -> Session:
-        """A session of its own on this model, for generating beside others."""
+        """A session of its own on this model, for generating beside others.
+
+        timings: measure where the time goes, for `Session.timings()`.
+        """
         from ._session import Session
 
-        return Session(self, threads=threads, context_length=context_length, memory_budget=memory_budget)
+        return Session(
+            self, threads=threads, context_length=context_length, memory_budget=memory_budget, timings=timings
+        )
 
     def memory_required(
         self,

@@ -29,6 +29,33 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """Where the time of a session's calls went since its creation. Seconds by phase, in the order of a pass."""
+
+    #: Forward passes over a model's weights, and rows (tokens) of all passes together.
+    pass_count: int
+    row_count: int
+    #: Reading the tokens' embeddings.
+    embed: float
+    #: Norms, and rounding for quantised weights.
+    normalize: float
+    #: Query, key, value and attention output.
+    projection: float
+    #: Rotation, storing keys and values, scores and mixtures.
+    attention: float
+    #: Gate, up, activation and down.
+    feed_forward: float
+    #: The final norm, logits, heads, log-probabilities.
+    output: float
+    #: Penalties, tilts, drawing.
+    sample: float
+    #: Adding up scores, selecting rows; their passes count above.
+    score: float
+    #: Everything else within the calls.
+    other: float
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One row of the search, with its own score."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import math
 import threading
 import weakref
@@ -15,6 +16,7 @@ from ._calls import Gate
 from ._generates import Generates
 from ._library import call, encode, lib
 from ._managed import Managed
+from ._results import Timings
 from ._sampling import unsigned
 from ._sequence import Sequence
 
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 
 
 def native_session_options(
-    threads: int | None, context_length: int | None, memory_budget: int | None
+    threads: int | None, context_length: int | None, memory_budget: int | None, timings: bool = False
 ) -> c.ivg_session_options:
     """The C form of a session's options."""
     return c.ivg_session_options(
         struct_size=ctypes.sizeof(c.ivg_session_options),
         thread_count=unsigned(threads or 0, 32, "threads"),
         context_length=unsigned(context_length or 0, 32, "context_length"),
+        timings=int(timings),
         memory_budget=unsigned(memory_budget or 0, 64, "memory_budget"),
     )
 
@@ -53,9 +56,10 @@ class Session(Managed, Generates):
         threads: int | None = None,
         context_length: int | None = None,
         memory_budget: int | None = None,
+        timings: bool = False,
     ) -> None:
         raw = ctypes.POINTER(c.ivg_session)()
-        options = native_session_options(threads, context_length, memory_budget)
+        options = native_session_options(threads, context_length, memory_budget, timings)
         call(lib.ivg_session_create, ctypes.byref(raw), model._handle, ctypes.byref(options))
         self._model_reference: Callable[[], Model | None] = lambda: model
         self._gate = Gate(raw)
@@ -110,6 +114,16 @@ class Session(Managed, Generates):
             self._gate.sweep()
             with self._life:
                 super().close()
+
+    def timings(self) -> Timings:
+        """Where the time went, of a session that was created with `timings=True`."""
+        found = c.ivg_timings(struct_size=ctypes.sizeof(c.ivg_timings))
+        with self._gate.turn:
+            self._gate.short(lib.ivg_session_timings, self._handle, ctypes.byref(found))
+        names = [field.name for field in dataclasses.fields(Timings)]
+        return Timings(
+            **{name: getattr(found, name if name.endswith("_count") else f"{name}_seconds") for name in names}
+        )
 
     def sequence(self, adapter: Adapter | None = None) -> Sequence:
         """An empty sequence of evaluated tokens, for a loop of your own."""
