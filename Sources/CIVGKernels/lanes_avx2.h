@@ -6,7 +6,7 @@
 #define CIVG_LANES_AVX2_H
 
 #define CIVG_TILES 1
-#define CIVG_ROWS 2
+#define CIVG_ROWS 4
 #define CIVG_FLOAT_ROWS 1
 #define CIVG_HEADS 4
 #define CIVG_CHAINS 4
