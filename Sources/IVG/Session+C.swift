@@ -233,7 +233,8 @@ public func ivg_memory_required(
     guard (0...Int(UInt32.max)).contains(prompt_token_count) else {
       throw IVGError(
         .contextFull,
-        "prompt_token_count is \(UInt(bitPattern: prompt_token_count)); no model has such a context")
+        "prompt_token_count is \(UInt(bitPattern: prompt_token_count)); no model has such a context"
+      )
     }
     bytes.pointee = UInt64(
       try MemoryPlan.required(

@@ -24,7 +24,8 @@ import Transformer
   @Test(arguments: files, [2, 3])
   func threads(file: String, count: Int) throws {
     let text = tokens(90, seed: 2)
-    let alone = try Rig(file), team = try Rig(file, threads: count)
+    let alone = try Rig(file)
+    let team = try Rig(file, threads: count)
     #expect(bits(try team.fresh(text)) == bits(try alone.fresh(text)))
     #expect(bits(try team.fresh(text, batches: [1])) == bits(try alone.fresh(text)))
   }
@@ -32,7 +33,8 @@ import Transformer
   @Test(arguments: [1, 2, 3])
   func threadsWithAdapter(count: Int) throws {
     let text = tokens(70, seed: 3)
-    let alone = try Rig(), team = try Rig(threads: count)
+    let alone = try Rig()
+    let team = try Rig(threads: count)
     let expected = try alone.fresh(text, adapter: alone.adapter())
     #expect(bits(try team.fresh(text, adapter: team.adapter())) == bits(expected))
     #expect(bits(try team.fresh(text, adapter: team.adapter(), batches: [3])) == bits(expected))
@@ -91,7 +93,9 @@ import Transformer
     let text = tokens(40, seed: 5)
     let expected = try rig.fresh(text)
     let sequence = rig.engine.makeSequence()
-    var first: [Int] = [], second: [Int] = [], vectors: [Int] = []
+    var first: [Int] = []
+    var second: [Int] = []
+    var vectors: [Int] = []
     for token in text {
       try rig.engine.append(token, to: sequence)
       first.append(rig.engine.wantLogits())

@@ -121,7 +121,9 @@ import Transformer
   }
 
   @Test func adapters() throws {
-    let rig = try Rig(), other = try Rig("tiny-qwen2.gguf"), small = try Rig("tiny-llama-untuned.gguf")
+    let rig = try Rig()
+    let other = try Rig("tiny-qwen2.gguf")
+    let small = try Rig("tiny-llama-untuned.gguf")
     let path = Fixtures.path("tiny-adapter.gguf")
     expect(.mismatch, path, ["general.architecture", "qwen2"]) {
       _ = try Adapter(path: path, trunk: other.trunk)
@@ -183,7 +185,8 @@ import Transformer
   /// One kind of file in the place of another.
   @Test func exchanged() throws {
     let rig = try Rig()
-    let model = Fixtures.path("tiny-llama.gguf"), adapter = Fixtures.path("tiny-adapter.gguf")
+    let model = Fixtures.path("tiny-llama.gguf")
+    let adapter = Fixtures.path("tiny-adapter.gguf")
     let head = Fixtures.path("tiny-value-scalar.gguf")
     for path in [adapter, head] {
       expect(.mismatch, path, ["general.type"]) { _ = try Model(path: path) }

@@ -90,7 +90,9 @@ struct Expected: Decodable {
     let adapter = try entry.adapter.map { try rig.adapter($0) }
     for result in entry.results {
       let sequence = rig.engine.makeSequence(adapter: adapter)
-      for token in Expected.all.prompts[result.prompt] { try rig.engine.append(token, to: sequence) }
+      for token in Expected.all.prompts[result.prompt] {
+        try rig.engine.append(token, to: sequence)
+      }
       var hidden = [Float](repeating: .nan, count: result.hidden.count)
       try hidden.withUnsafeMutableBufferPointer { buffer in
         rig.engine.wantHidden(buffer.baseAddress!)
@@ -138,7 +140,8 @@ struct Expected: Decodable {
     let id = rig.engine.register(head)
     let plain = rig.engine.makeSequence()
     let guide = rig.engine.makeSequence(adapter: head.adapter)
-    var logits = 0, values = 0
+    var logits = 0
+    var values = 0
     for token in Expected.all.prompts[1] {
       try rig.engine.append(token, to: plain)
       logits = rig.engine.wantLogits()

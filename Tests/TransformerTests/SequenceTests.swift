@@ -42,7 +42,8 @@ import Transformer
     var texts = [[Int32]](repeating: [], count: 8)
     let sequences = texts.map { _ in rig.engine.makeSequence() }
     for _ in 0..<300 {
-      let at = Int.random(in: 0..<8, using: &random), from = Int.random(in: 0..<8, using: &random)
+      let at = Int.random(in: 0..<8, using: &random)
+      let from = Int.random(in: 0..<8, using: &random)
       switch Int.random(in: 0..<4, using: &random) {
       case 0:
         rig.engine.copy(sequences[from], to: sequences[at])
@@ -69,7 +70,8 @@ import Transformer
   @Test(arguments: [0, 1, 15, 16, 17, 30])
   func truncate(to length: Int) throws {
     let rig = try Rig()
-    let text = tokens(31, seed: 40), end = tokens(10, seed: 41)
+    let text = tokens(31, seed: 40)
+    let end = tokens(10, seed: 41)
     let expected = try rig.fresh(Array(text.prefix(length)) + end).suffix(10)
     let sequence = rig.engine.makeSequence()
     _ = try rig.feed(text, to: sequence)
@@ -86,7 +88,8 @@ import Transformer
     let rig = try Rig()
     let adapter = try rig.adapter()
     let text = tokens(20, seed: 42)
-    let adapted = try rig.fresh(text, adapter: adapter), plain = try rig.fresh(text)
+    let adapted = try rig.fresh(text, adapter: adapter)
+    let plain = try rig.fresh(text)
     let first = rig.engine.makeSequence(adapter: adapter)
     _ = try rig.feed(Array(text.prefix(10)), to: first)
     let second = rig.engine.makeSequence()
@@ -100,13 +103,17 @@ import Transformer
 
   @Test func pageLimit() throws {
     let rig = try Rig(pages: 3)
-    let first = rig.engine.makeSequence(), second = rig.engine.makeSequence()
-    let prompt = tokens(20, seed: 50), more = tokens(3, seed: 51)
+    let first = rig.engine.makeSequence()
+    let second = rig.engine.makeSequence()
+    let prompt = tokens(20, seed: 50)
+    let more = tokens(3, seed: 51)
     _ = try rig.feed(prompt, to: first)
     rig.engine.copy(first, to: second)  // 2 pages, shared
     try rig.engine.append(5, to: second)  // a copy of the second: 3 pages
     _ = rig.engine.wantLogits()
-    let error = failure { for token in tokens(40, seed: 52) { try rig.engine.append(token, to: first) } }
+    let error = failure {
+      for token in tokens(40, seed: 52) { try rig.engine.append(token, to: first) }
+    }
     #expect(error?.kind == .outOfMemory)
     #expect(error?.message.contains("3 pages") == true)
     #expect(rig.engine.length(first) == 20 && rig.engine.length(second) == 20)
@@ -123,7 +130,9 @@ import Transformer
     let sequence = rig.engine.makeSequence()
     let text = tokens(20, seed: 60)
     _ = try rig.feed(Array(text.prefix(18)), to: sequence)
-    let error = failure { for token in text.prefix(3) { try rig.engine.append(token, to: sequence) } }
+    let error = failure {
+      for token in text.prefix(3) { try rig.engine.append(token, to: sequence) }
+    }
     #expect(error?.kind == .contextFull)
     #expect(error?.message.contains("20") == true)
     #expect(rig.engine.length(sequence) == 18)
@@ -180,7 +189,8 @@ import Transformer
   func cancelledDuring(threads: Int, microseconds: UInt32) throws {
     let rig = try Rig(threads: threads, context: 4096, pages: 1024, rows: 20)
     let text = tokens(3000, seed: 71)
-    let sequence = rig.engine.makeSequence(), fork = rig.engine.makeSequence()
+    let sequence = rig.engine.makeSequence()
+    let fork = rig.engine.makeSequence()
     _ = try rig.feed(Array(text.prefix(10)), to: sequence)
     rig.engine.copy(sequence, to: fork)
     let timer = try Timer(after: microseconds, rig.cancel)

@@ -86,7 +86,8 @@ final class SlowTwin {
     var product = multiply(matrix(stem + ".weight"), input)
     if file.tensor(stem + ".bias") != nil { product = add(product, matrix(stem + ".bias")[0]) }
     if let adapter, adapter.tensor(stem + ".weight.lora_a") != nil {
-      let a = matrix(stem + ".weight.lora_a"), b = matrix(stem + ".weight.lora_b")
+      let a = matrix(stem + ".weight.lora_a")
+      let b = matrix(stem + ".weight.lora_b")
       let scale = try! adapter.metadata.float("adapter.lora.alpha")! / Double(a.count)
       product = add(product, multiply(b, multiply(a, x)).map { $0 * scale })
     }

@@ -31,6 +31,7 @@
 
 #include "tile.h"
 #include "unpack.h"
+#include "blocks.h"
 #include "matmul_quantized.h"
 #include "matmul_float.h"
 #include "mathematics.h"

@@ -69,7 +69,8 @@ package final class Search {
   ///
   /// Throws `.outOfMemory`.
   init(
-    request: Request, cancel: CancelFlag, clock: StepClock? = nil, engine: (Trunk) throws(IVGError) -> Engine
+    request: Request, cancel: CancelFlag, clock: StepClock? = nil,
+    engine: (Trunk) throws(IVGError) -> Engine
   ) throws(IVGError) {
     self.request = request
     self.cancel = cancel
