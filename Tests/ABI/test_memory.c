@@ -105,7 +105,7 @@ static void sixteen_rows(void) {
     return;
   }
   measure plain = {"plain, best of 16", path, 1, 16, 0, 2, 64, true, false, 80e6};
-  measure contrast = {"prompt contrast, best of 16", path, 1, 16, 0, 2, 64, false, true, 0};
+  measure contrast = {"prompt contrast, best of 16", path, 1, 16, 0, 2, 64, false, true, 80e6};
   measure search = {"prompt contrast, W 4, K 4, L 8", path, 4, 4, 8, 2, 64, false, true, 80e6};
   in_a_process_of_its_own(&plain);
   in_a_process_of_its_own(&contrast);

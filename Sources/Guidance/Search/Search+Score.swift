@@ -13,15 +13,12 @@ extension Search {
     }
     for engine in engines {
       for track in tracks where track.engine === engine {
-        pending.removeAll(keepingCapacity: true)
         if track.isTextual {
           // Another vocabulary may need more tokens for the text than the rows have.
           let tokens = slots.reduce(0) { $0 + track.states[$1].tokens.count + 2 }
           try engine.reserve(logitRows: 0, results: tokens)
         }
-        for slot in slots { try track.queueScore(slot, rows[slot], &pending) }
-        try engine.run(cancel: cancel)
-        for result in pending { try track.collect(result, rows[result.slot]) }
+        try runScores(of: track, slots)
       }
     }
     for track in tracks where track.engine == nil { try track.scoreHostedEnds(slots, rows) }
@@ -34,6 +31,25 @@ extension Search {
       }
       rows[slot].score = score
       rows[slot].scoredCount = rows[slot].count
+    }
+  }
+
+  /// Reads what the scores of `slots` lack. Rows go through in groups that fill a pass, and one that has ended gives its
+  /// pages back at once: best of N needs the keys and values of a few rows, not of N, for each scorer.
+  private func runScores(of track: Track, _ slots: [Int]) throws(IVGError) {
+    guard let engine = track.engine else { return }
+    var first = 0
+    while first < slots.count {
+      pending.removeAll(keepingCapacity: true)
+      var end = first
+      while end < slots.count, end == first || engine.queuedCount < Engine.batchLimit {
+        try track.queueScore(slots[end], rows[slots[end]], &pending)
+        end += 1
+      }
+      try engine.run(cancel: cancel)
+      for result in pending { try track.collect(result, rows[result.slot]) }
+      for slot in slots[first..<end] where rows[slot].state == .finished { track.releaseAnswer(slot) }
+      first = end
     }
   }
 

@@ -135,6 +135,12 @@ extension Track {
     }
   }
 
+  /// Gives back what a scored row will not need again: all but the prompt, which the next request may share.
+  func releaseAnswer(_ slot: Int) {
+    guard !isStepping, let engine, let sequence = states[slot].sequence else { return }
+    engine.truncate(sequence, to: min(engine.length(sequence), max(prompt.count - 1, 0)))
+  }
+
   /// Asks a hosted model for log p of its end token behind rows that ended by a stop string; the rows' own
   /// tokens were noted as they were drawn.
   ///

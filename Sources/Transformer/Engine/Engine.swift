@@ -15,7 +15,7 @@ import Tensor
 /// Threads: one call at a time; the team's threads work only inside `run`.
 package final class Engine {
   /// Tokens of one slice of a batch.
-  static let batchLimit = 64
+  package static let batchLimit = 64
 
   package let trunk: Trunk
   package let contextLength: Int
@@ -158,6 +158,9 @@ package final class Engine {
         token: token, position: Int32(position), sequence: sequence,
         adapter: sequences.adapter(sequence)))
   }
+
+  /// Tokens appended since the last run.
+  package var queuedCount: Int { hasRun ? 0 : entries.count }
 
   /// The logits after the token just appended. Returns their row; `reserve` bounds the rows.
   package func wantLogits() -> Int {
