@@ -50,7 +50,7 @@ extension Search {
   }
 
   /// Whether a row waits for its next token. After a cancel within sampling some rows have theirs already.
-  private func isUndrawn(_ slot: Int) -> Bool {
+  func isUndrawn(_ slot: Int) -> Bool {
     rows[slot].state == .live && rows[slot].count == position
   }
 

@@ -5,26 +5,46 @@ import Transformer
 
 /// One token for every live row. Order: banned tokens, tilt on raw logits, repetition penalty, the
 /// host's processor, then the sampler (temperature, top-k, top-p, min-p).
+///
+/// Drawing reads the logits and changes nothing but the drawer and `drawn`, so rows are drawn by all workers;
+/// the calling thread then takes the tokens in the order of rows.
 extension Search {
   func sample() throws(IVGError) {
-    for slot in 0..<request.rowCount {
-      // A row that has its token already was drawn before the call was cancelled.
-      guard rows[slot].state == .live, rows[slot].count == position else { continue }
-      try sample(slot)
+    waiting.removeAll(keepingCapacity: true)
+    // A row that has its token already was drawn before the call was cancelled.
+    for slot in 0..<request.rowCount where isUndrawn(slot) { waiting.append(slot) }
+    if drawers.count > 1, waiting.count > 1 {
+      team.run(drawProgram!)
+      for slot in waiting { try take(slot) }
+    } else {
+      for slot in waiting {
+        draw(slot, drawers[0])
+        try take(slot)
+      }
     }
     position += 1
     if left != Int.max { left -= 1 }
   }
 
-  private func sample(_ slot: Int) throws(IVGError) {
+  /// Draws the slot's next token. Any worker.
+  func draw(_ slot: Int, _ drawer: Drawer) {
+    do {
+      drawn[slot] = try drawOrFail(slot, drawer)
+    } catch {
+      drawn[slot] = Drawn(failure: error)
+    }
+  }
+
+  private func drawOrFail(_ slot: Int, _ drawer: Drawer) throws(IVGError) -> Drawn {
     let table = Kernels.current.table.pointee
     let row = rows[slot]
     let count = request.vocabularySize
-    let logits = work.pointer
+    let logits = drawer.work.pointer
     logits.update(from: tracks[0].logits(slot), count: count)
     for token in masked where Int(token) < count { logits[Int(token)] = -.infinity }
     try tilt(slot, logits)
-    penalize(row, logits)
+    drawer.penalize(
+      request.options.sampling.repetitionPenalty, prompt: tracks[0].prompt, row: row)
     if let processor = request.options.processor {
       let tokens = UnsafeBufferPointer(start: row.tokens, count: row.count)
       guard processor(slot, tokens, UnsafeMutableBufferPointer(start: logits, count: count)) else {
@@ -33,16 +53,20 @@ extension Search {
     }
     let total = table.log_sum_exp(logits, count)
     guard !total.isNaN, total < .infinity else { throw damagedLogits(slot) }
-    guard let token = sampler.draw(logits, count: count, row: slot, position: position) else {
+    guard let token = drawer.sampler.draw(logits, count: count, row: slot, position: position)
+    else {
       throw IVGError(
         .invalidArgument, "no token is left to draw: bans, guides and processor exclude all")
     }
     if isSingle { reportAlternatives(logits, count, total) }
-    try take(token, slot, logProbability: Float(Double(logits[Int(token)]) - total))
+    for track in tracks where !track.isTextual { track.normalize(slot) }
+    return Drawn(token: token, logProbability: Float(Double(logits[Int(token)]) - total))
   }
 
-  /// Adds the token to its row and finds out whether that ends it.
-  private func take(_ token: Int32, _ slot: Int, logProbability: Float) throws(IVGError) {
+  /// Adds the drawn token to its row and finds out whether that ends it.
+  private func take(_ slot: Int) throws(IVGError) {
+    if let failure = drawn[slot].failure { throw failure }
+    let (token, logProbability) = (drawn[slot].token, drawn[slot].logProbability)
     let row = rows[slot]
     let tokenizer = request.base.tokenizer
     for track in tracks where !track.isTextual {
@@ -138,22 +162,7 @@ extension Search {
     }
   }
 
-  // MARK: Penalty, alternatives
-
-  /// Divides positive and multiplies negative logits of tokens that prompt or row contain, each once.
-  private func penalize(_ row: Row, _ logits: UnsafeMutablePointer<Float>) {
-    let penalty = request.options.sampling.repetitionPenalty
-    guard penalty != 1 else { return }
-    seenStamp &+= 1
-    func apply(_ token: Int32) {
-      guard Int(token) < seen.count, seen[Int(token)] != seenStamp else { return }
-      seen[Int(token)] = seenStamp
-      let logit = logits[Int(token)]
-      logits[Int(token)] = logit > 0 ? logit / penalty : logit * penalty
-    }
-    for token in tracks[0].prompt { apply(token) }
-    for index in 0..<row.count { apply(row.tokens[index]) }
-  }
+  // MARK: Alternatives
 
   private func reportAlternatives(
     _ logits: UnsafePointer<Float>, _ count: Int, _ total: Double

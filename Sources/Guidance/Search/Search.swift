@@ -22,13 +22,15 @@ package final class Search {
   let rows: [Row]  // [slots]
   let cancel: CancelFlag
   private let clock: StepClock?
-  let sampler: Sampler
+  let team: ThreadTeam
+  let drawers: [Drawer]  // at most one for each of the team's workers
+  private(set) var drawProgram: DrawProgram?
+  /// Slots whose tokens are being drawn.
+  var waiting: [Int] = []
+  let drawn: UnsafeMutablePointer<Drawn>  // [rowCount]
   let tilts: [Tilt]
   let masked: [Int32]
   let endTokens: [Int32]
-  let work: AlignedBuffer<Float>  // [vocabulary] the logits of the row being sampled
-  var seen: [UInt32]  // [vocabulary] when a token was last penalised
-  var seenStamp: UInt32 = 0
   var pending: [Track.Pending] = []
 
   var stage = Stage.prompt
@@ -69,7 +71,7 @@ package final class Search {
   ///
   /// Throws `.outOfMemory`.
   init(
-    request: Request, cancel: CancelFlag, clock: StepClock? = nil,
+    request: Request, team: ThreadTeam, cancel: CancelFlag, clock: StepClock? = nil,
     engine: (Trunk) throws(IVGError) -> Engine
   ) throws(IVGError) {
     self.request = request
@@ -106,9 +108,13 @@ package final class Search {
     rows = (0..<slots).map { _ in
       Row(capacity: request.options.maximumTokens, matcher: matcher)
     }
-    sampler = Sampler(
-      options: request.options.sampling, seed: request.options.seed,
-      vocabularySize: request.vocabularySize)
+    self.team = team
+    var drawers: [Drawer] = []
+    for _ in 0..<Drawer.count(for: request, threadCount: team.threadCount) {
+      drawers.append(try Drawer(request))
+    }
+    self.drawers = drawers
+    waiting.reserveCapacity(request.rowCount)
     tilts = Self.tilts(of: request)
     let tokenizer = request.base.tokenizer
     masked =
@@ -116,18 +122,19 @@ package final class Search {
       + (0..<Int32(request.vocabularySize)).filter { !tokenizer.isReal($0) }
     endTokens =
       request.options.ignoresEnd ? [] : tokenizer.endTokens + request.options.endTokens
-    work = try AlignedBuffer(count: request.vocabularySize)
-    seen =
-      request.options.sampling.repetitionPenalty == 1
-      ? [] : [UInt32](repeating: 0, count: request.vocabularySize)
+    drawn = .allocate(capacity: request.rowCount)
+    drawn.initialize(repeating: Drawn(), count: request.rowCount)
     topTokens = .allocate(capacity: 64)
     topLogProbabilities = .allocate(capacity: 64)
     left = request.search.chunk ?? Int.max
     stepText.reserveCapacity(1024)
     pending.reserveCapacity(slots * 4)
+    drawProgram = DrawProgram(self)
   }
 
   deinit {
+    drawn.deinitialize(count: request.rowCount)
+    drawn.deallocate()
     topTokens.deallocate()
     topLogProbabilities.deallocate()
   }

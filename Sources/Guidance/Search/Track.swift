@@ -37,6 +37,8 @@ final class Track {
   let isTextual: Bool
   let engine: Engine?
   private let hostedLogits: AlignedBuffer<Float>?  // [slots, vocabulary]
+  /// log Σ exp of the logits that a row's token is drawn after; written by several workers.
+  private let totals: UnsafeMutablePointer<Double>  // [slots]
 
   // What the request needs of it, set while planning.
   var needsLogits = false
@@ -64,12 +66,15 @@ final class Track {
     states = [State](repeating: State(), count: slots)
     hostedLogits =
       engine == nil ? try AlignedBuffer(count: slots * model.tokenizer.vocabularySize) : nil
+    totals = .allocate(capacity: slots)
+    totals.initialize(repeating: .nan, count: slots)
     if let engine {
       for slot in 0..<slots { states[slot].sequence = engine.makeSequence(adapter: adapter) }
     }
   }
 
   deinit {
+    totals.deallocate()
     guard let engine else { return }
     for state in states { state.sequence.map(engine.removeSequence) }
   }
@@ -181,15 +186,21 @@ final class Track {
     for slot in slots { states[slot].logitsRow = slot }
   }
 
-  /// After a token was drawn: keeps its log-probability and its value, where the request needs them.
+  /// Finds log Σ exp of the slot's logits, where `note` will need it. Any worker.
+  func normalize(_ slot: Int) {
+    guard needsLogits, needsLogProbabilities else { return }
+    totals[slot] = Kernels.current.table.pointee.log_sum_exp(logits(slot), model.outputSize)
+  }
+
+  /// After a token was drawn: keeps its log-probability and its value, where the request needs them. To be called
+  /// after `normalize`.
   ///
   /// Throws `.corruptFile` or `.callback` if the logits hold a NaN.
   func note(_ token: Int32, slot: Int, count: Int) throws(IVGError) {
     if needsLogits, needsLogProbabilities {
-      let logits = logits(slot)
-      let total = Kernels.current.table.pointee.log_sum_exp(logits, model.outputSize)
+      let total = totals[slot]
       guard total.isFinite else { throw damaged() }
-      states[slot].logProbabilities.append(Double(logits[Int(token)]) - total)
+      states[slot].logProbabilities.append(Double(logits(slot)[Int(token)]) - total)
     }
     if tiltHead != nil {
       let value = Double(headVector(slot)[Int(token)])

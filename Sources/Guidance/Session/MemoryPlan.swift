@@ -70,9 +70,7 @@ package struct MemoryPlan {
       bytes += trunks[index].bytes
     }
     bytes += slots * (Row.bytes(capacity: maximum) + maximum * 8 * request.tracks.count)
-    bytes += Sampler.bytes(
-      options: request.options.sampling, vocabularySize: request.vocabularySize)
-    bytes += request.vocabularySize * 8
+    bytes += Drawer.count(for: request, threadCount: options.threadCount) * Drawer.bytes(request)
   }
 
   private static func checkHosted(_ track: Request.TrackPlan, _ prompt: Int, _ maximum: Int)

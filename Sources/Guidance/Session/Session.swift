@@ -75,7 +75,7 @@ package final class Session {
       try engine(for: part.trunk).reserve(logitRows: part.logitRows, results: part.results)
     }
     plannedBytes = plan.bytes
-    let search = try Search(request: request, cancel: cancel, clock: clock) {
+    let search = try Search(request: request, team: team, cancel: cancel, clock: clock) {
       trunk throws(IVGError) in
       try engine(for: trunk)
     }
