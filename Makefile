@@ -71,15 +71,21 @@ test-long: test
 	Tests/ABI/sanitize.sh
 
 # Options in BENCH, e.g. `make bench BENCH=--quick`. The first time this builds llama.cpp for this CPU: about ten minutes.
-bench: lib variants $(VENV)/.bench
+# With --avx2 among them once more, held to AVX2.
+bench: lib variants $(VENV)/.bench $(if $(findstring --avx2,$(BENCH)),$(VENV)-avx2/.bench)
 	$(VENV)/bin/python Tests/Benchmarks/bench.py $(BENCH)
 
 $(VENV)/.bench: Tests/Benchmarks/requirements.txt | $(VENV)/bin/pip
 	CMAKE_ARGS="-DLLAVA_BUILD=OFF" $(PIP) --requirement $<
 	@touch $@
 
+$(VENV)-avx2/.bench: Tests/Benchmarks/requirements.txt
+	$(PYTHON) -m venv $(VENV)-avx2
+	CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF" $(VENV)-avx2/bin/pip install --quiet --disable-pip-version-check --no-cache-dir --requirement $<
+	@touch $@
+
 clean:
 	$(SWIFT) package clean
-	rm -rf $(VENV) .build/thread .build/address
+	rm -rf $(VENV) $(VENV)-avx2 .build/thread .build/address
 
 FORCE:

@@ -60,6 +60,7 @@ package struct WeightMatrix: @unchecked Sendable {
   /// The same view as the kernels take it.
   package var civg: civg_matrix {
     civg_matrix(
-      data: data, row_bytes: rowBytes, outputs: outputs, columns: columns, type: type.rawValue)
+      data: data, row_bytes: rowBytes, outputs: outputs, columns: columns, type: type.rawValue,
+      ahead: nil, ahead_bytes: 0)
   }
 }

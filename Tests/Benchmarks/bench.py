@@ -2,7 +2,7 @@
 """libivg and llama.cpp side by side on the same files: `make bench`.
 
     python Tests/Benchmarks/bench.py [--quick] [--types Q8_0 Q4_0] [--model FILE] [--large] [--threads 1 2] [--pairs 7]
-                                     [--only WORD...]
+                                     [--avx2] [--only WORD...]
 
 Both engines run the same GGUF with the same threads in processes of their own, alternately (A B A B ...); a figure
 is the median over the pairs, a ratio the median of the pairs' ratios, in libivg's favour above 1. Pairs during
@@ -50,11 +50,16 @@ class Job:
 
 
 class Worker:
-    """An engine in a process of its own."""
+    """An engine in a process of its own. avx2: held to AVX2; the peer then comes from an environment of its own, since
+    what it is built for is settled at build time."""
 
-    def __init__(self, engine: str):
+    def __init__(self, engine: str, avx2: bool = False, preload: Path | None = None):
+        python = str(ROOT / ".build/venv-avx2/bin/python") if avx2 and engine == "llama" else sys.executable
+        environment = os.environ | ({"IVG_KERNELS": "avx2"} if avx2 else {})
+        if preload:
+            environment["LD_PRELOAD"] = str(preload)
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), engine],
+            [python, str(HERE / "worker.py"), engine], env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
 
     def __call__(self, name: str, *arguments):
@@ -113,18 +118,24 @@ def measure_pairs(workers: list[Worker], job: Job, pairs: int) -> dict:
         "disturbed": 0 if used is clean else len(disturbed)}  # fmt: skip
 
 
-def bandwidth(threads: list[int]) -> dict[int, float]:
-    """Bytes per second that so many threads can read, measured with a small C function made for this CPU."""
-    library = ROOT / ".build/bench/ceilings.so"
+def compile_library(source: str) -> Path | None:
+    """A C file of this folder as a library for this CPU; None without a compiler."""
+    library = ROOT / f".build/bench/{source}.so"
     library.parent.mkdir(parents=True, exist_ok=True)
     for compiler in ("clang", "cc"):
         command = [compiler, "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-o", str(library)]
         try:
-            subprocess.run([*command, str(HERE / "ceilings.c")], check=True)
-            break
+            subprocess.run([*command, str(HERE / f"{source}.c")], check=True)
+            return library
         except (OSError, subprocess.CalledProcessError):
             continue
-    else:
+    return None
+
+
+def bandwidth(threads: list[int]) -> dict[int, float]:
+    """Bytes per second that so many threads can read."""
+    library = compile_library("ceilings")
+    if not library:
         return {}
     read = ctypes.CDLL(str(library)).read_bandwidth
     read.restype = ctypes.c_double
@@ -132,15 +143,20 @@ def bandwidth(threads: list[int]) -> dict[int, float]:
 
 
 def find_model(file_type: str) -> Path:
-    """SmolLM2 in one of its types; made from the shipped file where it is missing."""
+    """SmolLM2 in one of its types; made from the shipped file where it is missing, mixtures by the peer."""
     path = MODELS / f"{NAME}.{file_type}.gguf"
     if path.exists():
         return path
     source = MODELS / f"{NAME}.Q4_1.gguf"
     if not source.exists():
         raise SystemExit(f"{source} is missing; `make demo` fetches it")
-    script = ROOT / "Tests/Fixtures/make_model_variants.py"
-    subprocess.run([sys.executable, str(script), str(source), str(MODELS), "--types", file_type], check=True)
+    if file_type.endswith(("_S", "_M", "_L")):
+        peer = Worker("llama")
+        peer("quantize", str(find_model("F16")), str(path), file_type)
+        peer.end()
+    else:
+        script = ROOT / "Tests/Fixtures/make_model_variants.py"
+        subprocess.run([sys.executable, str(script), str(source), str(MODELS), "--types", file_type], check=True)
     return path
 
 
@@ -231,12 +247,30 @@ def run_model(workers: list[Worker], label: str, path: Path, threads: int, optio
     return table
 
 
-def peak_memory(label: str, path: Path) -> dict:
+ENGINES = (("libivg", "libivg"), ("llama", "llama.cpp"))
+
+
+def allocations(label: str, path: Path) -> dict | None:
+    """Calls of malloc and its relatives for each token of a text, after the first ones; None without a compiler."""
+    counter = compile_library("allocations")
+    if not counter:
+        return None
+    short, _, _ = prompts(path)
+    line = {"model": label}
+    for engine, name in ENGINES:
+        worker = Worker(engine, preload=counter)
+        worker("load", str(path), 2, 16)
+        line[name] = worker("allocations", short, 64)
+        worker.end()
+    return line
+
+
+def peak_memory(label: str, path: Path, avx2: bool) -> dict:
     """Resident bytes beyond the file at most, of 16 rows x 64 tokens, each engine in a fresh process."""
     short, _, _ = prompts(path)
     line = {"model": label, "file": path.stat().st_size}
-    for engine, name in (("libivg", "libivg"), ("llama", "llama.cpp")):
-        worker = Worker(engine)
+    for engine, name in ENGINES:
+        worker = Worker(engine, avx2)
         worker("unload")
         before = worker.resident("VmRSS")
         worker("load", str(path), 2, 16)
@@ -276,6 +310,14 @@ def memory_text(line: dict) -> str:
     )
 
 
+def allocations_text(line: dict) -> str:
+    return f"{line['model']}: {line['libivg']:g} allocations a token (llama.cpp {line['llama.cpp']:g})"
+
+
+def remarks_of(report: dict) -> list[str]:
+    return [*map(memory_text, report["peak_memory"]), *map(allocations_text, report["allocations"])]
+
+
 HEADERS = ["model", "threads", "job", "libivg", "llama.cpp", "ratio", "range", ""]
 
 
@@ -301,7 +343,7 @@ def print_table(lines: list[dict]) -> None:
 
 def as_markdown(report: dict) -> str:
     rows = [HEADERS, ["---"] * len(HEADERS), *(cells(line) for line in report["lines"])]
-    memory = "\n".join("* " + memory_text(line) for line in report["peak_memory"])
+    memory = "\n".join(f"* {text}" for text in remarks_of(report))
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     reading = ", ".join(f"{n} threads {rate / 1e9:.1f} GB/s" for n, rate in report["read_bandwidth"].items())
     return (
@@ -320,12 +362,13 @@ def processor_name() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="3 pairs, half the tokens, Q8_0 and Q4_0")
-    parser.add_argument("--types", nargs="+", default=None, help="types of SmolLM2: Q8_0 Q4_0 Q4_1")
+    parser.add_argument("--types", nargs="+", default=None, help="types of SmolLM2: Q8_0 Q4_0 Q4_1 Q4_K_M")
     parser.add_argument("--model", type=Path, action="append", default=[], help="a further GGUF file")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--pairs", type=int, default=None)
     parser.add_argument("--large", action="store_true", help="also 1.1 billion random weights at Q4_0")
     parser.add_argument("--guided", action=argparse.BooleanOptionalAction, default=None, help="EFTi, CBS and IVG too")
+    parser.add_argument("--avx2", action="store_true", help="hold both engines to AVX2")
     parser.add_argument("--only", nargs="+", default=[], help="jobs whose name contains one of these words")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--markdown", type=Path, default=None)
@@ -335,7 +378,7 @@ def main() -> None:
     if options.guided is None:
         options.guided = not options.quick
     if options.types is None:
-        options.types = ["Q8_0", "Q4_0"] if options.quick else ["Q8_0", "Q4_0", "Q4_1"]
+        options.types = ["Q8_0", "Q4_0"] if options.quick else ["Q4_1", "Q8_0", "Q4_0", "Q4_K_M"]
     models = [(name, find_model(name)) for name in options.types]
     models += [(path.stem[-24:], path.resolve()) for path in options.model]
     if options.large:
@@ -346,7 +389,7 @@ def main() -> None:
         models.append(("1.1B", large))
 
     reading = bandwidth(options.threads)
-    workers = [Worker("libivg"), Worker("llama")]
+    workers = [Worker(engine, options.avx2) for engine, _ in ENGINES]
     date = datetime.datetime.now().strftime("%Y-%m-%d %H:%M")
     report = {
         "date": date, "processor": processor_name(),
@@ -358,10 +401,11 @@ def main() -> None:
             report["lines"] += run_model(workers, label, path, threads, options, reading)
     for worker in workers:
         worker.end()
-    report["peak_memory"] = [] if options.only else [peak_memory(label, path) for label, path in models]
+    whole = [] if options.only else models
+    report["peak_memory"] = [peak_memory(label, path, options.avx2) for label, path in whole]
+    report["allocations"] = [line for label, path in whole if (line := allocations(label, path))]
     print_table(report["lines"])
-    for line in report["peak_memory"]:
-        print(memory_text(line))
+    print("\n".join(remarks_of(report)))
     print(f"{report['processor']}; read bandwidth: "
           + ", ".join(f"{n} threads {rate / 1e9:.1f} GB/s" for n, rate in reading.items()))  # fmt: skip
     print(f"A {report['libivg']}; B {report['llama.cpp']}; ratio above 1: libivg is faster")

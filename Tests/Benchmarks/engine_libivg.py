@@ -106,3 +106,15 @@ class Engine:
         assert result.token_count == rows * (count + 1), result.token_count
         guidance.free()
         return result.generate_seconds
+
+    def allocations(self, text: str, count: int) -> float:
+        """Allocations for each of `count` tokens after the first eight. The process counts: see allocations.c."""
+        counter = c.CDLL(None).allocation_count
+        counter.restype = c.c_ulong
+        self.session.begin(text, max_tokens=count + 8, seed=1, flags=libivg.IGNORE_END)
+        total = 0
+        for number in range(count + 8):
+            before = counter()
+            self.session.next()
+            total += counter() - before if number >= 8 else 0
+        return total / count

@@ -170,3 +170,26 @@ class Engine:
             picks = self.context.decode(picks, position, sequences, False).argmax(axis=1)
             position += 1
         return time.perf_counter() - start
+
+    def allocations(self, text: str, count: int) -> float:
+        """Allocations for each of `count` tokens after the first eight. The process counts: see allocations.c."""
+        counter = c.CDLL(None).allocation_count
+        counter.restype = c.c_ulong
+        tokens = self.tokenize(text)
+        self.context.prefill(tokens)
+        total = 0
+        for number in range(count + 8):
+            self.context.tokens[0], self.context.positions[0] = 100, len(tokens) + number
+            self.context.batch.n_tokens = self.context.wanted[0] = 1
+            self.context.sequences[0][0] = 0
+            before = counter()
+            assert L.llama_decode(self.context.pointer, self.context.batch) == 0
+            L.llama_synchronize(self.context.pointer)
+            total += counter() - before if number >= 8 else 0
+        return total / count
+
+    def quantize(self, source: str, destination: str, name: str) -> None:
+        """Writes a file in one of the peer's mixtures of types."""
+        options = L.llama_model_quantize_default_params()
+        options.ftype = getattr(L, f"LLAMA_FTYPE_MOSTLY_{name}")
+        assert L.llama_model_quantize(source.encode(), destination.encode(), c.byref(options)) == 0

@@ -104,7 +104,7 @@ static void test_product(const civg_kernels *k, const stored_type *t, size_t out
       k->quantize_row(f + r * columns, columns, blocks + r * columns / 32);
     }
   }
-  civg_matrix w = {data, columns / t->elements * t->bytes, outputs, columns, t->type};
+  civg_matrix w = {data, columns / t->elements * t->bytes, outputs, columns, t->type, NULL, 0};
   size_t tiles = (outputs + 15) / 16;
   for (size_t r = 0; r < MOST; r++) {
     civg_rows x = {f + r * columns, blocks + r * (columns / 32), 1, columns, columns};

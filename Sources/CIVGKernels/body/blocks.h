@@ -142,6 +142,36 @@ CIVG_INLINE void prefetch_ahead(const uint8_t *from, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 3);
 }
 
+/* Bytes to ask for while something else is computed, `step` at a time. */
+typedef struct fetch_plan {
+  const uint8_t *next, *end;
+  size_t step;
+} fetch_plan;
+
+/* The bytes [from, end) in `turns` turns. */
+CIVG_INLINE fetch_plan fetch_open(const uint8_t *from, const uint8_t *end, size_t turns) {
+  return (fetch_plan){from, end, ((size_t)(end - from) / 64 / turns + 1) * 64};
+}
+
+/* One turn, into the first cache, or for what is needed later into the second. */
+CIVG_INLINE void fetch_turn(fetch_plan *plan, int later) {
+  if (plan->next >= plan->end) return;
+  for (size_t i = 0; i < plan->step; i += 64) {
+    if (later) __builtin_prefetch(plan->next + i, 0, 2);
+    else __builtin_prefetch(plan->next + i, 0, 3);
+  }
+  plan->next += plan->step;
+}
+
+/* The part of what the caller needs next that is asked for during outputs [from, to) of [first, end). */
+CIVG_INLINE fetch_plan fetch_later(const civg_matrix *w, size_t first, size_t end, size_t from, size_t to,
+                                   size_t turns) {
+  const uint8_t *ahead = w->ahead;
+  if (!ahead) return (fetch_plan){0};
+  const size_t all = end - first, lines = w->ahead_bytes / 64;
+  return fetch_open(ahead + lines * (from - first) / all * 64, ahead + lines * (to - first) / all * 64, turns);
+}
+
 /* The types whose blocks a few rows of activations multiply without a transpose. */
 CIVG_INLINE int civg_has_quarters(int type) {
   return type == Q8_0 || type == Q4_0 || type == Q4_1;

@@ -47,8 +47,8 @@ static __attribute__((noinline)) void widen_rows(const civg_rows *x, uint8_t *wi
 }
 
 /* One piece, R rows, nothing kept in memory. wide: [R][columns], see widen_rows. */
-CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_rows *x, const uint8_t *wide, float *out,
-                            size_t out_stride, int mode, float scale) {
+CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_rows *x, const uint8_t *wide,
+                            fetch_plan later, float *out, size_t out_stride, int mode, float scale) {
   tile_rows t = p->rows;
   const uint8_t *ahead = piece_ahead(p, 1), *high[CIVG_MOST_ROWS];
   const size_t bytes = civg_block_bytes(type), blocks = x->columns / civg_block_columns(type);
@@ -58,6 +58,7 @@ CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_row
   for (size_t k = 0; k < blocks; k++) {
     tile_block b;
     const uint8_t *next = ahead + k * bytes * CIVG_TILE;
+    fetch_turn(&later, 1);
     if (!civg_is_super(type)) {
       CIVG_UNROLL for (int r = 0; r < R; r++) high[r] = wide + (size_t)r * x->columns + k * 32;
       if (R <= CIVG_QUARTERS && civg_has_quarters(type)) {
@@ -110,14 +111,8 @@ CIVG_INLINE void unpack_blocks(int type, const tile_rows *t, size_t from, size_t
   }
 }
 
-/* Bytes to ask for while something else is computed, `step` at a time. */
-typedef struct fetch_plan {
-  const uint8_t *next, *end;
-  size_t step;
-} fetch_plan;
-
 /* R rows from `first` over an unpacked slice of T tiles; `acc` holds their accumulators, [T][rows]. Memory has time to
- * answer while this computes, so what later tiles need is asked for here. */
+ * answer while this computes, so what later tiles (fetch[0]) and later products (fetch[1]) need is asked for here. */
 CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, size_t from, size_t blocks,
                             const civg_rows *x, size_t first, fetch_plan *fetch, v16f *acc) {
   row_cursor at = rows_open(R, x, first, from);
@@ -133,8 +128,8 @@ CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, siz
   for (size_t k = 0; k < blocks; k++, rows_advance(&at)) {
     const tile_block *b[CIVG_TILES];
     CIVG_UNROLL for (int t = 0; t < T; t++) b[t] = slice + t * CIVG_SLICE_BLOCKS + k;
-    if (fetch->next < fetch->end) prefetch_ahead(fetch->next, fetch->step);
-    fetch->next += fetch->step;
+    fetch_turn(&fetch[0], 0);
+    fetch_turn(&fetch[1], 1);
     block_rows(type, T, R, b, &at, a);
   }
   CIVG_UNROLL for (int t = 0; t < T; t++) {
@@ -144,42 +139,40 @@ CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, siz
 
 /* All rows over an unpacked slice, as many at a time as fit in registers. */
 CIVG_INLINE void slice_all(int type, int T, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
-                           fetch_plan fetch, v16f *acc) {
+                           fetch_plan *fetch, v16f *acc) {
   size_t r = 0;
   for (; r < x->rows && (CIVG_ROWS <= 2 || x->rows - r > 2); r += CIVG_ROWS) {
-    slice_rows(type, T, CIVG_ROWS, slice, from, blocks, x, r, &fetch, acc);
+    slice_rows(type, T, CIVG_ROWS, slice, from, blocks, x, r, fetch, acc);
   }
-  if (CIVG_ROWS > 2 && r < x->rows) slice_rows(type, T, 2, slice, from, blocks, x, r, &fetch, acc);
+  if (CIVG_ROWS > 2 && r < x->rows) slice_rows(type, T, 2, slice, from, blocks, x, r, fetch, acc);
 }
 
 typedef void (*unpack_fn)(const tile_rows *t, size_t from, size_t blocks, tile_block *slice);
 typedef void (*slice_fn)(int tiles, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
-                         fetch_plan fetch, v16f *acc);
+                         fetch_plan *fetch, v16f *acc);
 
-/* The part of the tiles to come that is asked for during blocks [from, from + count) of `tiles` tiles. */
-CIVG_INLINE fetch_plan plan_fetch(const tile_piece *p, int tiles, size_t from, size_t count, const civg_rows *x) {
-  const size_t blocks = x->columns / 32, bytes = (size_t)tiles * CIVG_TILE * p->rows.stride;
-  const size_t turns = count * ((x->rows + CIVG_ROWS - 1) / CIVG_ROWS);
-  const uint8_t *ahead = piece_ahead(p, tiles);
-  fetch_plan plan = {ahead + bytes * from / blocks, ahead + bytes * (from + count) / blocks, 0};
-  plan.step = ((size_t)(plan.end - plan.next) / 64 / turns + 1) * 64;
-  return plan;
+/* Turns of multiplying `blocks` blocks with all rows. */
+CIVG_INLINE size_t turns_of(const civg_rows *x, size_t blocks) {
+  return blocks * ((x->rows + CIVG_ROWS - 1) / CIVG_ROWS);
 }
 
 /* One to CIVG_TILES pieces, any number of rows. */
 static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn multiply, const tile_piece *p, int tiles,
-                                                  const civg_rows *x, float *out, size_t out_stride, int mode,
-                                                  float scale, void *scratch) {
+                                                  const civg_rows *x, fetch_plan later, float *out, size_t out_stride,
+                                                  int mode, float scale, void *scratch) {
   tile_block *slice = scratch;
   v16f *acc = (v16f *)((uint8_t *)scratch + CIVG_SCRATCH_BYTES);
-  const size_t blocks = x->columns / 32, rows = x->rows;
+  const size_t blocks = x->columns / 32, rows = x->rows, bytes = (size_t)tiles * CIVG_TILE * p->rows.stride;
+  const uint8_t *ahead = piece_ahead(p, tiles);
+  fetch_plan fetch[2] = {{0}, later};
   for (size_t i = 0; i < (size_t)tiles * rows; i++) acc[i] = splat(0);
   for (size_t from = 0; from < blocks; from += CIVG_SLICE_BLOCKS) {
     size_t count = blocks - from < CIVG_SLICE_BLOCKS ? blocks - from : CIVG_SLICE_BLOCKS;
     for (int t = 0; t < tiles; t++) {
       unpack(&p[t].rows, from, count, slice + t * CIVG_SLICE_BLOCKS);
     }
-    multiply(tiles, slice, from, count, x, plan_fetch(p, tiles, from, count, x), acc);
+    fetch[0] = fetch_open(ahead + bytes * from / blocks, ahead + bytes * (from + count) / blocks, turns_of(x, count));
+    multiply(tiles, slice, from, count, x, fetch, acc);
   }
   for (int t = 0; t < tiles; t++) {
     for (size_t r = 0; r < rows; r++) {
@@ -191,7 +184,7 @@ static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn mul
 /* Types of one form and width share the code that multiplies their slices. */
 #define CIVG_MULTIPLY(name, type)                                                                             \
   static __attribute__((noinline)) void multiply_##name(int tiles, const tile_block *slice, size_t from,      \
-                                                        size_t blocks, const civg_rows *x, fetch_plan fetch,  \
+                                                        size_t blocks, const civg_rows *x, fetch_plan *fetch, \
                                                         v16f *acc) {                                          \
     if (tiles == CIVG_TILES) slice_all(type, CIVG_TILES, slice, from, blocks, x, fetch, acc);                 \
     else slice_all(type, 1, slice, from, blocks, x, fetch, acc);                                              \
@@ -214,24 +207,29 @@ CIVG_MULTIPLY(halves6, Q6_K)
   }                                                                                                           \
   static void matmul_##type(const civg_matrix *w, const civg_rows *x, size_t tile_first, size_t tile_end,     \
                             float *out, size_t out_stride, int mode, float scale, void *scratch) {            \
-    const size_t rows = x->rows, end = tile_limit(w, tile_end);                                               \
+    const size_t rows = x->rows, first = tile_first * CIVG_TILE, end = tile_limit(w, tile_end);               \
+    const size_t blocks = x->columns / 32, stored = x->columns / civg_block_columns(type);                    \
     const int fused = rows <= CIVG_FUSED && x->columns <= wide_limit(CIVG_FUSED);                             \
     tile_piece p[CIVG_TILES];                                                                                 \
     if (fused) widen_rows(x, scratch);                                                                        \
-    for (size_t from = tile_first * CIVG_TILE; from < end && rows;) {                                         \
+    for (size_t from = first; from < end && rows;) {                                                          \
+      size_t start = from;                                                                                    \
       p[0] = tile_open(w, from, end);                                                                         \
       from += p[0].count;                                                                                     \
       if (CIVG_FUSED >= 1 && fused && rows == 1) {                                                            \
-        tile_fused(type, 1, p, x, scratch, out, out_stride, mode, scale);                                     \
+        fetch_plan later = fetch_later(w, first, end, start, from, stored);                                   \
+        tile_fused(type, 1, p, x, scratch, later, out, out_stride, mode, scale);                              \
       } else if (CIVG_FUSED >= 2 && fused) {                                                                  \
-        tile_fused(type, 2, p, x, scratch, out, out_stride, mode, scale);                                     \
+        fetch_plan later = fetch_later(w, first, end, start, from, stored);                                   \
+        tile_fused(type, 2, p, x, scratch, later, out, out_stride, mode, scale);                              \
       } else {                                                                                                \
         int tiles = 1;                                                                                        \
         for (; tiles < CIVG_TILES && from < end; tiles++) {                                                   \
           p[tiles] = tile_open(w, from, end);                                                                 \
           from += p[tiles].count;                                                                             \
         }                                                                                                     \
-        tile_sliced(unpack_##type, multiply, p, tiles, x, out, out_stride, mode, scale, scratch);             \
+        fetch_plan later = fetch_later(w, first, end, start, from, turns_of(x, blocks));                      \
+        tile_sliced(unpack_##type, multiply, p, tiles, x, later, out, out_stride, mode, scale, scratch);      \
       }                                                                                                       \
     }                                                                                                         \
   }

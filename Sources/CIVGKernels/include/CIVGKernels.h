@@ -28,13 +28,16 @@
 
 /* ---- Matrix product ------------------------------------------------------------------------------------ */
 
-/* A weight matrix as stored in a GGUF file: `outputs` rows of `columns` elements, row-major. */
+/* A weight matrix as stored in a GGUF file: `outputs` rows of `columns` elements, row-major. A product with it may ask
+ * the memory for `ahead_bytes` from `ahead` on, which the caller will need next; NULL and 0: nothing. */
 typedef struct civg_matrix {
   const void *data;
   size_t row_bytes;
   size_t outputs;
   size_t columns;
   uint32_t type; /* TensorType raw value = ggml type id */
+  const void *ahead;
+  size_t ahead_bytes;
 } civg_matrix;
 
 /* 32 rounded activations: element i is scale * (low[i] + 128 * its high part). Only one group of four consecutive

@@ -16,6 +16,12 @@ struct Request {
     var tiltHead: ValueHead?
     var scoreHead: ValueHead?
 
+    /// Whether its log-probabilities are only needed for scores, which rows that follow on from one parent ask
+    /// for together: see `Track.readsParents`.
+    var isScoredLater: Bool {
+      needsLogProbabilities && !needsLogits && !isTextual && !model.isHosted
+    }
+
     /// False for a base that only stands by while texts are scored: it costs nothing.
     var isNeeded: Bool {
       needsLogits || needsLogProbabilities || tiltHead != nil || scoreHead != nil

@@ -6,7 +6,7 @@ extension Search {
   /// Reads every stepping track's prompt once and gives all slots a share in it.
   func readPrompt() throws(IVGError) {
     rows[0].state = .live
-    try step(slots: 0..<1)
+    try step(slots: 0..<1, areParents: true)
     try shareScoringPrompts()
     for slot in 1..<max(request.rowCount, 1) {
       rows[slot].copy(from: rows[0])
@@ -18,23 +18,24 @@ extension Search {
   /// copied to its successors.
   func forward() throws(IVGError) {
     if isContracted {
-      try step(slots: request.rowCount..<request.rowCount + keptCount)
+      try step(slots: request.rowCount..<request.rowCount + keptCount, areParents: true)
       expand()
       isContracted = false
     } else {
-      try step(slots: 0..<request.rowCount)
+      try step(slots: 0..<request.rowCount, areParents: false)
     }
   }
 
-  /// Brings the stepping tracks of live rows up to date, all rows of an engine in one pass. Each
-  /// engine's part counts as soon as it is done, so a call after a cancel does not repeat it.
-  private func step(slots: Range<Int>) throws(IVGError) {
+  /// Brings the stepping tracks of live rows up to date, all rows of an engine in one pass; of rows that are about
+  /// to be copied, `areParents`, also those tracks that are scored later. Each engine's part counts as soon
+  /// as it is done, so a call after a cancel does not repeat it.
+  private func step(slots: Range<Int>, areParents: Bool) throws(IVGError) {
     for engine in engines {
-      for track in tracks where track.engine === engine {
+      for track in tracks where track.engine === engine && track.steps(areParents) {
         for slot in slots where isUndrawn(slot) { _ = try track.queueStep(slot, rows[slot]) }
       }
       try engine.run(cancel: cancel)
-      for track in tracks where track.engine === engine && track.isStepping {
+      for track in tracks where track.engine === engine && track.steps(areParents) {
         for slot in slots where isUndrawn(slot) { track.commitStep(slot, rows[slot]) }
       }
     }

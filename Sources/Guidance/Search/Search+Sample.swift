@@ -59,7 +59,7 @@ extension Search {
         .invalidArgument, "no token is left to draw: bans, guides and processor exclude all")
     }
     if isSingle { reportAlternatives(logits, count, total) }
-    for track in tracks where !track.isTextual { track.normalize(slot) }
+    for track in tracks where !track.isTextual { track.normalize(slot, count: row.count) }
     return Drawn(token: token, logProbability: Float(Double(logits[Int(token)]) - total))
   }
 

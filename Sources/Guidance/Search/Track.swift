@@ -43,6 +43,9 @@ final class Track {
   // What the request needs of it, set while planning.
   var needsLogits = false
   var needsLogProbabilities = false
+  /// Scored later, but once for all successors of a row where that is the same for all: the logits after the prompt,
+  /// and after a kept row's last token, are computed before the row is copied.
+  var readsParents = false
   /// A vocabulary head whose whole vector is needed at every token.
   var tiltHead: Int32?
   /// A scalar head that values candidates at every token.
@@ -81,6 +84,9 @@ final class Track {
 
   /// Evaluated at every token.
   var isStepping: Bool { needsLogits || tiltHead != nil || candidateHead != nil }
+
+  /// Evaluated in a step of rows that are, or are not, about to be copied.
+  func steps(_ areParents: Bool) -> Bool { isStepping || areParents && readsParents }
 
   /// Takes room for `capacity` tokens a row, so that generating allocates nothing.
   func reserve(capacity: Int) {
@@ -130,11 +136,12 @@ final class Track {
 
   // MARK: Stepping
 
-  /// Queues what `slot` lacks of the prompt and of the row's tokens, wanting back what a step needs.
+  /// Queues what `slot` lacks of the prompt and of the row's tokens, wanting back what a step needs. For tracks that
+  /// take part in the step.
   /// Nothing is queued if the state is there already. A hosted track computes at once in `runHosted`.
   /// Returns whether something was queued.
   func queueStep(_ slot: Int, _ row: Row) throws(IVGError) -> Bool {
-    guard isStepping, states[slot].position != row.count else { return false }
+    guard states[slot].position != row.count else { return false }
     guard let engine else { return true }
     let sequence = states[slot].sequence!
     let last = prompt.count + row.count - 1
@@ -142,7 +149,7 @@ final class Track {
     for position in engine.length(sequence)...last {
       try engine.append(token(at: position, of: row), to: sequence)
     }
-    if needsLogits { states[slot].logitsRow = engine.wantLogits() }
+    if needsLogits || readsParents { states[slot].logitsRow = engine.wantLogits() }
     if let tiltHead { states[slot].headRow = engine.wantHeadVector(tiltHead) }
     return true
   }
@@ -186,18 +193,23 @@ final class Track {
     for slot in slots { states[slot].logitsRow = slot }
   }
 
-  /// Finds log Σ exp of the slot's logits, where `note` will need it. Any worker.
-  func normalize(_ slot: Int) {
-    guard needsLogits, needsLogProbabilities else { return }
+  /// Whether log p of the slot's next token, the row's token number `count`, is to be had from logits in hand.
+  private func knowsNext(_ slot: Int, _ count: Int) -> Bool {
+    needsLogProbabilities && (needsLogits || readsParents && states[slot].position == count)
+  }
+
+  /// Finds log Σ exp of the slot's logits, where `note` will need it. `count`: the row's tokens. Any worker.
+  func normalize(_ slot: Int, count: Int) {
+    guard knowsNext(slot, count) else { return }
     totals[slot] = Kernels.current.table.pointee.log_sum_exp(logits(slot), model.outputSize)
   }
 
   /// After a token was drawn: keeps its log-probability and its value, where the request needs them. To be called
-  /// after `normalize`.
+  /// after `normalize`. `count`: the row's tokens with this one.
   ///
   /// Throws `.corruptFile` or `.callback` if the logits hold a NaN.
   func note(_ token: Int32, slot: Int, count: Int) throws(IVGError) {
-    if needsLogits, needsLogProbabilities {
+    if knowsNext(slot, count - 1) {
       let total = totals[slot]
       guard total.isFinite else { throw damaged() }
       states[slot].logProbabilities.append(Double(logits(slot)[Int(token)]) - total)

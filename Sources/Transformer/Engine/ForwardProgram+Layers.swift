@@ -17,10 +17,6 @@ extension ForwardProgram {
     attend(layer, worker)
     worker.barrier()
     lap(.attention, worker)
-    for row in worker.share(of: entryCount) {
-      buffers.attended.quantize(row, kernels: kernels)
-    }
-    worker.barrier()
     projectOntoHidden(layer, .attentionOutput, buffers.attended, worker)
     worker.barrier()
     lap(.projections, worker)
@@ -43,11 +39,8 @@ extension ForwardProgram {
         case .silu: kernels.table.pointee.silu_multiply(gate, up, columns.count)
         case .gelu: kernels.table.pointee.gelu_multiply(gate, up, columns.count)
         }
+        buffers.gated.quantize(row, columns: columns, kernels: kernels)
       }
-    }
-    worker.barrier()
-    for row in worker.share(of: entryCount) {
-      buffers.gated.quantize(row, kernels: kernels)
     }
     worker.barrier()
     projectOntoHidden(layer, .down, buffers.gated, worker)
@@ -88,13 +81,15 @@ extension ForwardProgram {
     }
   }
 
-  /// attended[row] = each query head's mixture of the values up to the row's own position. The unit of
-  /// work is one group of rows and one key/value head; workers take them in turn, since later rows cost
-  /// more.
+  /// attended[row] = each query head's mixture of the values up to the row's own position, also rounded. The
+  /// unit of work is one group of rows and one key/value head; workers take them in turn, since later rows
+  /// cost more.
   private func attend(_ layer: Int, _ worker: Worker) {
     let c = configuration
     let pool = sequences.pool
     let width = c.headGroup * c.headSize
+    /// Whether a unit's columns are whole blocks, so that it can round them itself.
+    let isBlock = width % Int(CIVG_BLOCK) == 0
     let attending = buffers.attending(worker.index)
     var unit = worker.index
     while unit < attentionGroups.count * c.keyValueHeadCount {
@@ -116,7 +111,16 @@ extension ForwardProgram {
         heads: c.headGroup, head_dim: c.headSize, scale: 1 / Float(c.headSize).squareRoot(),
         softcap: 0, scores: buffers.scores(worker.index))
       kernels.table.pointee.attend(&request)
+      if isBlock {
+        for row in group.first..<group.first + group.count {
+          buffers.attended.quantize(
+            row, columns: head * width..<(head + 1) * width, kernels: kernels)
+        }
+      }
       unit += worker.count
     }
+    guard !isBlock else { return }
+    worker.barrier()
+    for row in worker.share(of: entryCount) { buffers.attended.quantize(row, kernels: kernels) }
   }
 }

@@ -15,7 +15,9 @@ extension ForwardProgram {
     for index in first.rawValue...last.rawValue {
       let matrix = weights.projections[index]
       let out = buffers.target(Projection(rawValue: index)!)
-      product(matrix, input.rows(0, entryCount), out, matrix.outputs, worker)
+      product(
+        matrix, input.rows(0, entryCount), out, matrix.outputs, worker,
+        ahead: following(layer, Projection(rawValue: index)!, worker))
       if let bias = weights.biases[index] { addBias(bias, out, matrix.outputs, worker) }
     }
     guard !adapterRuns.isEmpty else { return }
@@ -36,7 +38,8 @@ extension ForwardProgram {
     let matrix = trunk.layers[layer].projections[projection.rawValue]
     let hidden = buffers.hidden
     product(
-      matrix, input.rows(0, entryCount), hidden, matrix.outputs, worker, mode: CIVG_ADD, scale: 1)
+      matrix, input.rows(0, entryCount), hidden, matrix.outputs, worker, mode: CIVG_ADD, scale: 1,
+      ahead: following(layer, projection, worker))
     if let bias = trunk.layers[layer].biases[projection.rawValue] {
       addBias(bias, hidden, matrix.outputs, worker)
     }
@@ -46,16 +49,39 @@ extension ForwardProgram {
     widen(layer, projection, hidden, 0, worker)
   }
 
-  /// This worker's tiles of one product.
+  /// This worker's tiles of one product. `ahead`: what it reads next.
   func product(
     _ matrix: WeightMatrix, _ rows: civg_rows, _ out: UnsafeMutablePointer<Float>, _ stride: Int,
-    _ worker: Worker, mode: Int = CIVG_STORE, scale: Float = 1
+    _ worker: Worker, mode: Int = CIVG_STORE, scale: Float = 1,
+    ahead: UnsafeRawBufferPointer? = nil
   ) {
-    let tiles = worker.share(of: matrix.tiles)
+    let tiles = worker.tiles(of: matrix.outputs)
     guard !tiles.isEmpty, rows.rows > 0 else { return }
     matrix.multiply(
       rows, tiles: tiles, into: out, stride: stride, mode: Int32(mode), scale: scale,
-      scratch: buffers.matmulScratch(worker.index), kernels: kernels)
+      scratch: buffers.matmulScratch(worker.index), ahead: ahead, kernels: kernels)
+  }
+
+  /// What this worker reads after the product of a projection: the projection's low-rank matrices, which
+  /// are small and would be waited for one by one; else the beginning of the weights that come next.
+  private func following(_ layer: Int, _ projection: Projection, _ worker: Worker)
+    -> UnsafeRawBufferPointer?
+  {
+    if let run = adapterRuns.first, let delta = run.adapter.delta(layer: layer, projection) {
+      return delta.bytes
+    }
+    let next: WeightMatrix
+    if let later = Projection(rawValue: projection.rawValue + 1) {
+      next = trunk.layers[layer].projections[later.rawValue]
+    } else if layer + 1 < configuration.layerCount {
+      next = trunk.layers[layer + 1].projections[0]
+    } else if let job = outputPlan.jobs.first {
+      next = job.matrix
+    } else {
+      return nil
+    }
+    let bytes = next.bytes(ofTiles: worker.tiles(of: next.outputs))
+    return UnsafeRawBufferPointer(rebasing: bytes.prefix(Self.aheadBytes))
   }
 
   private func addBias(

@@ -27,6 +27,9 @@ final class ForwardProgram: ParallelProgram {
   private var cancel: CancelFlag?
   private(set) var isStopped = false
 
+  /// How much of the weights of the next product is asked for during the one before.
+  static let aheadBytes = 16 * 1024
+
   /// Consecutive entries that carry the same adapter.
   struct AdapterRun {
     let adapter: Adapter

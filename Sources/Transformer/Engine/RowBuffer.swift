@@ -25,9 +25,16 @@ struct RowBuffer {
 
   /// Rounds row `index`; to be called after its floats have changed.
   func quantize(_ index: Int, kernels: Kernels) {
+    quantize(index, columns: 0..<width, kernels: kernels)
+  }
+
+  /// Rounds some columns of row `index`: whole blocks, unless the row is never rounded.
+  func quantize(_ index: Int, columns: Range<Int>, kernels: Kernels) {
     guard canQuantize else { return }
+    let block = Int(CIVG_BLOCK)
     kernels.table.pointee.quantize_row(
-      values + index * width, width, blocks + index * (width / Int(CIVG_BLOCK)))
+      values + index * width + columns.lowerBound, columns.count,
+      blocks + index * (width / block) + columns.lowerBound / block)
   }
 
   /// The input of a product: `count` rows from `first`.

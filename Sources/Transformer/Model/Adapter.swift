@@ -9,6 +9,15 @@ package final class Adapter: @unchecked Sendable {
     let a: WeightMatrix  // [rank, columns]
     let b: WeightMatrix  // [outputs, rank]
     let scale: Float
+
+    /// Where both lie in memory, with little else between them; of matrices far apart, a.
+    var bytes: UnsafeRawBufferPointer {
+      let first = a.bytes(ofTiles: 0..<a.tiles)
+      let second = b.bytes(ofTiles: 0..<b.tiles)
+      let span = second.baseAddress! + second.count - first.baseAddress!
+      guard span > 0, span <= 2 * (first.count + second.count) else { return first }
+      return UnsafeRawBufferPointer(start: first.baseAddress!, count: span)
+    }
   }
 
   package let trunk: Trunk
