@@ -13,6 +13,7 @@
 #include "body/lanes.h"
 
 #define CIVG_Q8_OFFSET 0
+#define CIVG_WORDS 1
 
 #include "lanes_avx2.h"
 
@@ -25,6 +26,16 @@ CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   const __m256i ones = _mm256_set1_epi16(1), y = _mm256_set1_epi32((int32_t)load_u32(x));
   return sum + lanes_join(_mm256_madd_epi16(pairs_of(lanes_low(w), y, bits), ones),
                           _mm256_madd_epi16(pairs_of(lanes_high(w), y, bits), ones));
+}
+
+/* Two of them at once: of up to 6 bits the sums of both stay within 16. */
+CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
+  if (bits == 8) return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
+  const __m256i ones = _mm256_set1_epi16(1), a = _mm256_set1_epi32((int32_t)load_u32(x));
+  const __m256i b = _mm256_set1_epi32((int32_t)load_u32(y));
+  __m256i low = _mm256_add_epi16(pairs_of(lanes_low(w), a, bits), pairs_of(lanes_low(v), b, bits));
+  __m256i high = _mm256_add_epi16(pairs_of(lanes_high(w), a, bits), pairs_of(lanes_high(v), b, bits));
+  return lanes_join(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, ones));
 }
 
 /* Products of `group` vectors are added in 16 bits before they are widened. With |x| <= 127 a pair of products
@@ -46,7 +57,24 @@ CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i
         sums[0][r] += lanes_join(_mm256_madd_epi16(low[r], ones), _mm256_madd_epi16(high[r], ones));
       }
     }
+    /* Left to itself the compiler goes row by row and keeps all weights, for which there are too few registers. */
+    CIVG_UNROLL for (int r = 0; r < R; r++) __asm__("" : "+x"(low[r]), "+x"(high[r]));
   }
+}
+
+/* Pairs of products are added in 32 bits at once. */
+CIVG_INLINE void dot_words(int R, v16i *sums, const v16i *w, const uint8_t *const *x) {
+  __m256i low[CIVG_MOST_ROWS], high[CIVG_MOST_ROWS];
+  CIVG_UNROLL for (int r = 0; r < R; r++) low[r] = lanes_low(sums[r]), high[r] = lanes_high(sums[r]);
+  CIVG_UNROLL for (int j = 0; j < 16; j++) {
+    CIVG_UNROLL for (int r = 0; r < R; r++) {
+      __m256i y = _mm256_set1_epi32((int32_t)load_u32(x[r] + 4 * j));
+      low[r] = _mm256_add_epi32(low[r], _mm256_madd_epi16(lanes_low(w[j]), y));
+      high[r] = _mm256_add_epi32(high[r], _mm256_madd_epi16(lanes_high(w[j]), y));
+    }
+    CIVG_UNROLL for (int r = 0; r < R; r++) __asm__("" : "+x"(low[r]), "+x"(high[r]));
+  }
+  CIVG_UNROLL for (int r = 0; r < R; r++) sums[r] = lanes_join(low[r], high[r]);
 }
 
 /* One half of a vector: 4-bit weights share the 16-bit sums, signed bytes may not. */

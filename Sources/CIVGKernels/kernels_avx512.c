@@ -15,6 +15,7 @@
 
 /* The instruction multiplies unsigned by signed bytes: signed weights travel biased. */
 #define CIVG_Q8_OFFSET 128
+#define CIVG_WORDS 0
 #define CIVG_TILES 2
 #define CIVG_ROWS 4
 #define CIVG_FLOAT_ROWS 4
@@ -43,6 +44,11 @@ CIVG_INLINE v16i spread_bits(v16i v) {
 CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   (void)bits;
   return (v16i)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32((int32_t)load_u32(x)));
+}
+
+/* Two of them at once. */
+CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
+  return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
 }
 
 /* Row by row within each vector, so that neighbouring instructions do not wait for each other. */

@@ -13,6 +13,7 @@
 
 /* The instruction multiplies unsigned by signed bytes: signed weights travel biased. */
 #define CIVG_Q8_OFFSET 128
+#define CIVG_WORDS 0
 
 #include "lanes_avx2.h"
 
@@ -21,6 +22,11 @@ CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   __m256i y = _mm256_set1_epi32((int32_t)load_u32(x));
   return lanes_join(_mm256_dpbusd_avx_epi32(lanes_low(sum), lanes_low(w), y),
                     _mm256_dpbusd_avx_epi32(lanes_high(sum), lanes_high(w), y));
+}
+
+/* Two of them at once. */
+CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
+  return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
 }
 
 CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,

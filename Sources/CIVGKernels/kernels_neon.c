@@ -13,6 +13,7 @@
 
 /* The instruction multiplies signed bytes. */
 #define CIVG_Q8_OFFSET 0
+#define CIVG_WORDS 0
 #define CIVG_TILES 1
 #define CIVG_ROWS 4
 #define CIVG_FLOAT_ROWS 1
@@ -71,6 +72,11 @@ CIVG_INLINE v16i dot_lane(v16i sum, v16i w, int8x16_t quad, int group) {
 CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   (void)bits;
   return dot_lane(sum, w, vreinterpretq_s8_u32(vdupq_n_u32(load_u32(x))), 0);
+}
+
+/* Two of them at once. */
+CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
+  return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
 }
 
 CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,

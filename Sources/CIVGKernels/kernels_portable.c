@@ -8,6 +8,7 @@
 #include "body/lanes.h"
 
 #define CIVG_Q8_OFFSET 0
+#define CIVG_WORDS 0
 #define CIVG_TILES 1
 #define CIVG_ROWS 1
 #define CIVG_FLOAT_ROWS 1
@@ -65,6 +66,11 @@ CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   v32s y = (v32s)splat_i((int32_t)load_u32(x));
   v32s pair = (((v32s)w << 8) >> 8) * ((y << 8) >> 8) + ((v32s)w >> 8) * (y >> 8);
   return sum + (((v16i)pair << 16) >> 16) + ((v16i)pair >> 16);
+}
+
+/* Two of them at once. */
+CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
+  return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
 }
 
 CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,

@@ -13,7 +13,9 @@ static int same_text(const char *a, const char *b) {
   return *a == *b;
 }
 
-size_t civg_matmul_scratch(size_t rows) { return CIVG_SCRATCH_BYTES + rows * 256; }
+size_t civg_matmul_scratch(const civg_kernels *kernels, size_t rows, size_t columns) {
+  return CIVG_SCRATCH_BYTES + rows * 256 + rows * columns * kernels->scratch_element;
+}
 
 #if defined(__x86_64__)
 /* CPUID leaf 7, subleaf 1: vector neural network instructions on 256-bit registers without AVX-512. */

@@ -2,7 +2,7 @@ import CIVGKernels
 
 extension WeightMatrix {
   /// The product of `rows` with the outputs of `tiles`, see `civg_matmul_fn`. Threads share a product by
-  /// disjoint tiles; `scratch` is the calling thread's own, `civg_matmul_scratch(rows)` bytes. `ahead`: what
+  /// disjoint tiles; `scratch` is the calling thread's own, `Kernels.scratchBytes` of it. `ahead`: what
   /// the thread reads next, asked for meanwhile.
   package func multiply(
     _ rows: civg_rows, tiles: Range<Int>, into out: UnsafeMutablePointer<Float>, stride: Int,

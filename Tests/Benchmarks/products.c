@@ -64,7 +64,7 @@ int main(int count, char **words) {
   uint8_t *weights = malloc(MATRICES * outputs * columns * 2);
   float *values = malloc(columns * sizeof *values), *out = malloc(outputs * MOST_ROWS * sizeof *out);
   civg_block *blocks = aligned_alloc(64, MOST_ROWS * columns / 32 * sizeof *blocks);
-  void *scratch = aligned_alloc(64, civg_matmul_scratch(MOST_ROWS));
+  void *scratch = aligned_alloc(64, civg_matmul_scratch(kernels, MOST_ROWS, columns));
   if (!weights || !values || !out || !blocks || !scratch) return fputs("out of memory\n", stderr), 1;
   /* Bytes below 0x70 keep every half-precision scale finite. */
   for (size_t i = 0; i < MATRICES * outputs * columns * 2; i++) weights[i] = (uint8_t)(rand() % 0x70);

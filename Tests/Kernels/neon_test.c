@@ -97,7 +97,7 @@ static void test_product(const civg_kernels *k, const stored_type *t, size_t out
   float *f = malloc(MOST * columns * 4), *out = malloc(MOST * outputs * 4);
   float *alone = malloc(MOST * outputs * 4), *row = malloc(columns * 4);
   civg_block *blocks = malloc((MOST * columns / 32 + 1) * sizeof *blocks);
-  void *scratch = aligned_alloc(64, civg_matmul_scratch(MOST));
+  void *scratch = aligned_alloc(64, civg_matmul_scratch(k, MOST, columns));
   for (size_t i = 0; i < MOST * columns; i++) f[i] = next_float() * (i % 37 == 5 ? 50 : 1);
   if (t->elements > 1) {
     for (size_t r = 0; r < MOST; r++) {

@@ -8,8 +8,12 @@
  *   half16(h), to_half16(f)    half precision to float and, to nearest even, back
  *   spread_bits(v)             the low four bits of every lane, each to bit 4 of its own byte
  *   dot_four(sum, w, x, bits)  sum + dot of the 4 bytes of each lane of w with those at x
+ *   dot_two(w, x, v, y, bits)  dot of w with those at x, and of v with those at y
  *   dot_rows(T, R, sums, w, n, x, bits)
  *                              sums[t][r] += dot of the 4 n bytes of each lane of w[t] with those at x[r]
+ *   CIVG_WORDS                 1 where 8-bit weights are multiplied in words of 16 bits, by this:
+ *   dot_words(R, sums, w, x)   sums[r] += dot of the 32 words of each lane of w[0] ... w[15] with those at x[r]; both have
+ *                              the even columns of a block first
  *   CIVG_Q8_OFFSET             what a Q8_0 byte carries when it is multiplied: 128 (unsigned) or 0 (signed)
  *   CIVG_TILES, CIVG_ROWS      tiles and rows whose integer sums and accumulators fit in registers together
  *   CIVG_FLOAT_ROWS, CIVG_HEADS
@@ -46,6 +50,7 @@ _Static_assert(sizeof(civg_block) == 64 && sizeof(v16i) == 64, "a block of activ
 #define CIVG_DEFINE_TABLE(symbol, text)                                                                    \
   const civg_kernels symbol = {                                                                            \
       .name = text,                                                                                        \
+      .scratch_element = 2 * CIVG_WORDS,                                                                   \
       .matmul = {[F32] = matmul_F32, [F16] = matmul_F16, [BF16] = matmul_BF16, [Q4_0] = matmul_Q4_0,       \
                  [Q4_1] = matmul_Q4_1, [Q5_0] = matmul_Q5_0, [Q5_1] = matmul_Q5_1, [Q8_0] = matmul_Q8_0,   \
                  [Q2_K] = matmul_Q2_K, [Q3_K] = matmul_Q3_K, [Q4_K] = matmul_Q4_K, [Q5_K] = matmul_Q5_K,   \

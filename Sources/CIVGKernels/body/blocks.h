@@ -56,12 +56,22 @@ CIVG_INLINE v16f add_halves(int type, const tile_block *b, const row_cursor *x, 
   return acc;
 }
 
-/* The high parts of one half of row r: v + 4 bytes of weights times the row's group of that half. */
-CIVG_INLINE v16i dot_high(int type, v16i v, const tile_block *b, const row_cursor *x, int r, int half) {
-  size_t group = load_u16(CIVG_FIELD(x, r, group[half]));
+/* The weights that meet the high parts of one half of row r. */
+CIVG_INLINE v16i high_weights(const tile_block *b, const row_cursor *x, int r, int half) {
   v16i w;
-  __builtin_memcpy(&w, (const uint8_t *)b->w + group, sizeof w);
-  return dot_four(v, w, CIVG_FIELD(x, r, high[half]), civg_bits(type));
+  __builtin_memcpy(&w, (const uint8_t *)b->w + load_u16(CIVG_FIELD(x, r, group[half])), sizeof w);
+  return w;
+}
+
+/* The high parts of one half of row r: 4 bytes of weights times the row's group of that half. */
+CIVG_INLINE v16i dot_high(int type, const tile_block *b, const row_cursor *x, int r, int half) {
+  return dot_four(splat_i(0), high_weights(b, x, r, half), CIVG_FIELD(x, r, high[half]), civg_bits(type));
+}
+
+/* Those of both halves. */
+CIVG_INLINE v16i dot_highs(int type, const tile_block *b, const row_cursor *x, int r) {
+  return dot_two(high_weights(b, x, r, 0), CIVG_FIELD(x, r, high[0]), high_weights(b, x, r, 1),
+                 CIVG_FIELD(x, r, high[1]), civg_bits(type));
 }
 
 /* Adds one unpacked block of T tiles, in memory, to the accumulators of R rows. b[t]: the block of tile t. */
@@ -74,14 +84,11 @@ CIVG_INLINE void block_rows(int type, int T, int R, const tile_block *const *b, 
   CIVG_UNROLL for (int t = 0; t < T; t++) {
     w[t] = b[t]->w;
     CIVG_UNROLL for (int r = 0; r < R; r++) {
-      v16i v = dot_high(type, splat_i(0), b[t], x, r, 0);
       if (civg_has_halves(type)) {
-        low[t][r] = start_sum(type, v, CIVG_FIELD(x, r, sums[0]));
-        v = dot_high(type, splat_i(0), b[t], x, r, 1);
-        high[t][r] = start_sum(type, v, CIVG_FIELD(x, r, sums[1]));
+        low[t][r] = start_sum(type, dot_high(type, b[t], x, r, 0), CIVG_FIELD(x, r, sums[0]));
+        high[t][r] = start_sum(type, dot_high(type, b[t], x, r, 1), CIVG_FIELD(x, r, sums[1]));
       } else {
-        v = dot_high(type, v, b[t], x, r, 1);
-        low[t][r] = start_sum(type, v, CIVG_FIELD(x, r, sum));
+        low[t][r] = start_sum(type, dot_highs(type, b[t], x, r), CIVG_FIELD(x, r, sum));
       }
     }
   }
@@ -100,6 +107,21 @@ CIVG_INLINE void block_rows(int type, int T, int R, const tile_block *const *b, 
       }
     }
   }
+}
+
+/* The same for one tile in words, which high parts are part of. words[r]: those of row r's block, see expand_rows. */
+CIVG_INLINE void block_words(int type, int R, const tile_block *b, const row_cursor *x, const uint8_t *const *words,
+                             v16f (*acc)[CIVG_MOST_ROWS]) {
+#if CIVG_WORDS
+  v16i sums[CIVG_MOST_ROWS];
+  CIVG_UNROLL for (int r = 0; r < R; r++) {
+    sums[r] = splat_i(-civg_offset(type) * (int32_t)load_u32(CIVG_FIELD(x, r, sum)));
+  }
+  dot_words(R, sums, b->w, words);
+  CIVG_UNROLL for (int r = 0; r < R; r++) acc[0][r] = add_block(type, b, x, r, sums[r], acc[0][r]);
+#else
+  (void)type, (void)R, (void)b, (void)x, (void)words, (void)acc;
+#endif
 }
 
 /* The same for one tile whose block is in registers: all eight groups of the high parts, from `wide`, where the others

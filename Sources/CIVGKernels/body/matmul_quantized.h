@@ -46,6 +46,27 @@ static __attribute__((noinline)) void widen_rows(const civg_rows *x, uint8_t *wi
   }
 }
 
+/* Writes out all rows as whole numbers in words, of each block the even columns first: [rows][columns]. */
+static __attribute__((noinline, unused)) void expand_rows(const civg_rows *x, uint8_t *words) {
+  typedef int8_t v32b __attribute__((vector_size(32)));
+  typedef int16_t v16s __attribute__((vector_size(32)));
+  const size_t blocks = x->rows * (x->columns / 32);
+  for (size_t k = 0; k < blocks; k++, words += 64) {
+    const civg_block *b = x->blocks + k;
+    v32b low, high = {0};
+    __builtin_memcpy(&low, b->low, sizeof low);
+    uint8_t wide[32] = {0};
+    CIVG_UNROLL for (int half = 0; half < 2; half++) {
+      __builtin_memcpy(wide + b->group[half] / CIVG_TILE, b->high[half], 4);
+    }
+    __builtin_memcpy(&high, wide, sizeof high);
+    v16s even = (((v16s)low << 8) >> 8) + ((((v16s)high << 8) >> 8) << 7);
+    v16s odd = ((v16s)low >> 8) + (((v16s)high >> 8) << 7);
+    __builtin_memcpy(words, &even, sizeof even);
+    __builtin_memcpy(words + 32, &odd, sizeof odd);
+  }
+}
+
 /* One piece, R rows, nothing kept in memory. wide: [R][columns], see widen_rows. */
 CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_rows *x, const uint8_t *wide,
                             fetch_plan later, float *out, size_t out_stride, int mode, float scale) {
@@ -95,7 +116,10 @@ CIVG_INLINE void tile_fused(int type, int R, const tile_piece *p, const civg_row
 CIVG_INLINE void unpack_blocks(int type, const tile_rows *t, size_t from, size_t blocks, tile_block *slice) {
   const size_t bytes = civg_block_bytes(type);
   if (!civg_is_super(type)) {
-    for (size_t k = 0; k < blocks; k++) unpack_small(type, t, (from + k) * bytes, &slice[k]);
+    for (size_t k = 0; k < blocks; k++) {
+      unpack_small(type, t, (from + k) * bytes, &slice[k]);
+      if (civg_in_words(type)) words_of_block(&slice[k]);
+    }
     return;
   }
   const int each = civg_step_blocks(type);
@@ -105,16 +129,24 @@ CIVG_INLINE void unpack_blocks(int type, const tile_rows *t, size_t from, size_t
     unpack_open(type, t, offset, &u);
     for (int step = 0; step < 8 / each; step++) {
       CIVG_UNROLL for (int i = 0; i < each; i++) {
-        unpack_step(type, t, offset, step, i, &u, &slice[k + (size_t)(step * each + i)]);
+        tile_block *b = &slice[k + (size_t)(step * each + i)];
+        unpack_step(type, t, offset, step, i, &u, b);
+        if (civg_in_words(type)) words_of_block(b);
       }
     }
   }
 }
 
-/* R rows from `first` over an unpacked slice of T tiles; `acc` holds their accumulators, [T][rows]. Memory has time to
- * answer while this computes, so what later tiles (fetch[0]) and later products (fetch[1]) need is asked for here. */
+/* What goes on while slices are multiplied. */
+typedef struct slice_plan {
+  fetch_plan own, later; /* what later tiles, and later products, need: asked for here, where memory has time to answer */
+  const uint8_t *words;  /* [rows][columns], see expand_rows; for types in words */
+} slice_plan;
+
+
+/* R rows from `first` over an unpacked slice of T tiles; `acc` holds their accumulators, [T][rows]. */
 CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, size_t from, size_t blocks,
-                            const civg_rows *x, size_t first, fetch_plan *fetch, v16f *acc) {
+                            const civg_rows *x, size_t first, slice_plan *plan, v16f *acc) {
   row_cursor at = rows_open(R, x, first, from);
   v16f a[CIVG_TILES][CIVG_MOST_ROWS];
   v16f *home[CIVG_TILES][CIVG_MOST_ROWS];
@@ -128,9 +160,18 @@ CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, siz
   for (size_t k = 0; k < blocks; k++, rows_advance(&at)) {
     const tile_block *b[CIVG_TILES];
     CIVG_UNROLL for (int t = 0; t < T; t++) b[t] = slice + t * CIVG_SLICE_BLOCKS + k;
-    fetch_turn(&fetch[0], 0);
-    fetch_turn(&fetch[1], 1);
-    block_rows(type, T, R, b, &at, a);
+    fetch_turn(&plan->own, 0);
+    fetch_turn(&plan->later, 1);
+    if (civg_in_words(type)) {
+      const uint8_t *words[CIVG_MOST_ROWS];
+      CIVG_UNROLL for (int r = 0; r < R; r++) {
+        size_t row = first + (size_t)r < x->rows ? first + (size_t)r : x->rows - 1;
+        words[r] = plan->words + (row * x->columns + (from + k) * 32) * 2;
+      }
+      block_words(type, R, b[0], &at, words, a);
+    } else {
+      block_rows(type, T, R, b, &at, a);
+    }
   }
   CIVG_UNROLL for (int t = 0; t < T; t++) {
     CIVG_UNROLL for (int r = 0; r < R; r++) *home[t][r] = a[t][r];
@@ -139,21 +180,26 @@ CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, siz
 
 /* All rows over an unpacked slice, as many at a time as fit in registers. */
 CIVG_INLINE void slice_all(int type, int T, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
-                           fetch_plan *fetch, v16f *acc) {
+                           slice_plan *plan, v16f *acc) {
   size_t r = 0;
   for (; r < x->rows && (CIVG_ROWS <= 2 || x->rows - r > 2); r += CIVG_ROWS) {
-    slice_rows(type, T, CIVG_ROWS, slice, from, blocks, x, r, fetch, acc);
+    slice_rows(type, T, CIVG_ROWS, slice, from, blocks, x, r, plan, acc);
   }
-  if (CIVG_ROWS > 2 && r < x->rows) slice_rows(type, T, 2, slice, from, blocks, x, r, fetch, acc);
+  if (CIVG_ROWS > 2 && r < x->rows) slice_rows(type, T, 2, slice, from, blocks, x, r, plan, acc);
 }
 
 typedef void (*unpack_fn)(const tile_rows *t, size_t from, size_t blocks, tile_block *slice);
 typedef void (*slice_fn)(int tiles, const tile_block *slice, size_t from, size_t blocks, const civg_rows *x,
-                         fetch_plan *fetch, v16f *acc);
+                         slice_plan *plan, v16f *acc);
 
 /* Turns of multiplying `blocks` blocks with all rows. */
 CIVG_INLINE size_t turns_of(const civg_rows *x, size_t blocks) {
   return blocks * ((x->rows + CIVG_ROWS - 1) / CIVG_ROWS);
+}
+
+/* Where in scratch the words of all rows are: behind an unpacked slice and the accumulators. */
+CIVG_INLINE uint8_t *words_in(void *scratch, const civg_rows *x) {
+  return (uint8_t *)scratch + CIVG_SCRATCH_BYTES + x->rows * 256;
 }
 
 /* One to CIVG_TILES pieces, any number of rows. */
@@ -164,15 +210,15 @@ static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn mul
   v16f *acc = (v16f *)((uint8_t *)scratch + CIVG_SCRATCH_BYTES);
   const size_t blocks = x->columns / 32, rows = x->rows, bytes = (size_t)tiles * CIVG_TILE * p->rows.stride;
   const uint8_t *ahead = piece_ahead(p, tiles);
-  fetch_plan fetch[2] = {{0}, later};
+  slice_plan plan = {.later = later, .words = words_in(scratch, x)};
   for (size_t i = 0; i < (size_t)tiles * rows; i++) acc[i] = splat(0);
   for (size_t from = 0; from < blocks; from += CIVG_SLICE_BLOCKS) {
     size_t count = blocks - from < CIVG_SLICE_BLOCKS ? blocks - from : CIVG_SLICE_BLOCKS;
     for (int t = 0; t < tiles; t++) {
       unpack(&p[t].rows, from, count, slice + t * CIVG_SLICE_BLOCKS);
     }
-    fetch[0] = fetch_open(ahead + bytes * from / blocks, ahead + bytes * (from + count) / blocks, turns_of(x, count));
-    multiply(tiles, slice, from, count, x, fetch, acc);
+    plan.own = fetch_open(ahead + bytes * from / blocks, ahead + bytes * (from + count) / blocks, turns_of(x, count));
+    multiply(tiles, slice, from, count, x, &plan, acc);
   }
   for (int t = 0; t < tiles; t++) {
     for (size_t r = 0; r < rows; r++) {
@@ -184,10 +230,10 @@ static __attribute__((noinline)) void tile_sliced(unpack_fn unpack, slice_fn mul
 /* Types of one form and width share the code that multiplies their slices. */
 #define CIVG_MULTIPLY(name, type)                                                                             \
   static __attribute__((noinline)) void multiply_##name(int tiles, const tile_block *slice, size_t from,      \
-                                                        size_t blocks, const civg_rows *x, fetch_plan *fetch, \
+                                                        size_t blocks, const civg_rows *x, slice_plan *plan,  \
                                                         v16f *acc) {                                          \
-    if (tiles == CIVG_TILES) slice_all(type, CIVG_TILES, slice, from, blocks, x, fetch, acc);                 \
-    else slice_all(type, 1, slice, from, blocks, x, fetch, acc);                                              \
+    if (tiles == CIVG_TILES) slice_all(type, CIVG_TILES, slice, from, blocks, x, plan, acc);                  \
+    else slice_all(type, 1, slice, from, blocks, x, plan, acc);                                               \
   }
 CIVG_MULTIPLY(signed, Q8_0)
 CIVG_MULTIPLY(plain4, Q4_0)
@@ -212,6 +258,7 @@ CIVG_MULTIPLY(halves6, Q6_K)
     const int fused = rows <= CIVG_FUSED && x->columns <= wide_limit(CIVG_FUSED);                             \
     tile_piece p[CIVG_TILES];                                                                                 \
     if (fused) widen_rows(x, scratch);                                                                        \
+    else if (civg_in_words(type)) expand_rows(x, words_in(scratch, x));                                       \
     for (size_t from = first; from < end && rows;) {                                                          \
       size_t start = from;                                                                                    \
       p[0] = tile_open(w, from, end);                                                                         \

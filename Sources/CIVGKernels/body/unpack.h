@@ -35,7 +35,7 @@ enum {
 
 /* 32 columns of sixteen rows. Only the fields of the type's form are set. */
 typedef struct tile_block {
-  v16i w[8];       /* lane i, byte b of w[j]: column 4 j + b of row i */
+  v16i w[8 * (1 + CIVG_WORDS)]; /* lane i, byte b of w[j]: column 4 j + b of row i. In words: see words_of_block */
   v16f d, m;       /* scale and minimum */
   v16f s[2], n[2]; /* small whole numbers: scale and minimum of each half */
 } tile_block;
@@ -75,6 +75,9 @@ CIVG_INLINE int civg_bits(int type) {
     default: return 4;
   }
 }
+
+/* Whether a type is multiplied in words of 16 bits: where sums of two products of bytes do not fit in those. */
+CIVG_INLINE int civg_in_words(int type) { return CIVG_WORDS && civg_bits(type) == 8; }
 
 CIVG_INLINE size_t civg_block_bytes(int type) {
   switch (type) {
@@ -143,6 +146,15 @@ CIVG_INLINE void unpack_small(int type, const tile_rows *t, size_t offset, tile_
       b->d = low_half(head);
       b->m = high_half(head);
       break;
+  }
+}
+
+/* Turns an unpacked block's bytes into words: of the even columns in w[0] to w[7], of the odd ones in those behind. */
+CIVG_INLINE void words_of_block(tile_block *b) {
+  CIVG_UNROLL for (int j = 0; j < 8; j++) {
+    v32s bytes = (v32s)b->w[j];
+    b->w[j + 8 * CIVG_WORDS] = (v16i)(bytes >> 8);
+    b->w[j] = (v16i)((bytes << 8) >> 8);
   }
 }
 

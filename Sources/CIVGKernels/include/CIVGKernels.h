@@ -72,12 +72,10 @@ enum {
 
 /* One product over the tiles [tile_first, tile_end) of `w` (tile t covers outputs 16 t ... min(16 t + 15,
  * outputs - 1)) and all rows of `x`:  out[r * out_stride + o].  `scratch` is private to the calling thread,
- * 64-byte aligned, civg_matmul_scratch bytes. Threads share one product by taking disjoint tile ranges. */
+ * 64-byte aligned, civg_matmul_scratch() bytes. Threads share one product by taking disjoint tile ranges. */
 typedef void (*civg_matmul_fn)(const civg_matrix *w, const civg_rows *x, size_t tile_first, size_t tile_end,
                                float *out, size_t out_stride, int mode, float scale, void *scratch);
 
-/* Bytes of scratch that any product of at most `rows` rows needs. */
-size_t civg_matmul_scratch(size_t rows);
 
 /* ---- Attention ----------------------------------------------------------------------------------------- */
 
@@ -119,6 +117,9 @@ typedef struct civg_attention {
 
 typedef struct civg_kernels {
   const char *name; /* "portable", "avx2", "avx512vnni", "neon-dotprod" */
+
+  /* Bytes of scratch that a product takes for each element of its activations. */
+  size_t scratch_element;
 
   /* NULL for a type id that has no product. Indexed by ggml type id. */
   civg_matmul_fn matmul[32];
@@ -172,6 +173,9 @@ typedef struct civg_kernels {
 
 /* The table for this CPU. `name` (may be NULL) forces one: NULL comes back if this CPU cannot run it. */
 const civg_kernels *civg_kernels_select(const char *name);
+
+/* Bytes of scratch that any product of at most `rows` rows of at most `columns` elements needs. */
+size_t civg_matmul_scratch(const civg_kernels *kernels, size_t rows, size_t columns);
 
 /* Entries of the two arrays by type id, for callers that cannot index a C array. */
 static inline civg_matmul_fn civg_kernels_matmul(const civg_kernels *table, uint32_t type) {

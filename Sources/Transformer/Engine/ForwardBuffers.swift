@@ -38,7 +38,7 @@ final class ForwardBuffers {
     self.rows = rows
     attentionRows = Self.attentionRows(c)
     scoresPerWorker = Self.scores(c, contextLength)
-    scratchPerWorker = Self.scratch(rows)
+    scratchPerWorker = Self.scratch(c, rows)
     arena = try AlignedBuffer(
       count: Self.bytes(
         trunk: trunk, rows: rows, workerCount: workerCount, contextLength: contextLength))
@@ -76,7 +76,7 @@ final class ForwardBuffers {
     let buffers =
       RowBuffer.bytes(width: c.hiddenSize) + RowBuffer.bytes(width: c.querySize)
       + RowBuffer.bytes(width: c.feedForwardSize)
-    let worker = scratch(rows) + attentionRows(c) * MemoryLayout<civg_attending>.stride
+    let worker = scratch(c, rows) + attentionRows(c) * MemoryLayout<civg_attending>.stride
     return floats * 4 + rows * buffers + workerCount * worker + 64 * 32
   }
 
@@ -87,7 +87,10 @@ final class ForwardBuffers {
     attentionRows(c) * c.headGroup * ((contextLength + 15) / 16 * 16) + 16
   }
 
-  private static func scratch(_ rows: Int) -> Int { (civg_matmul_scratch(rows) + 63) / 64 * 64 }
+  private static func scratch(_ c: ModelConfiguration, _ rows: Int) -> Int {
+    let columns = max(c.hiddenSize, c.querySize, c.feedForwardSize)
+    return (Kernels.current.scratchBytes(rows: rows, columns: columns) + 63) / 64 * 64
+  }
 
   func scores(_ worker: Int) -> UnsafeMutablePointer<Float> {
     workerScores + (worker * scoresPerWorker + 15) / 16 * 16
