@@ -348,54 +348,6 @@ static void o12_weights_add_up(void) {
   ivg_session_free(sessions[1]);
 }
 
-/* 16: cancelled at the n-th token of a search, from within a callback, the session goes on to the same bytes.
- */
-typedef struct stopper {
-  ivg_session *session;
-  int calls, at;
-} stopper;
-
-static int32_t cancel_at(void *user_data, uint32_t row, const int32_t *tokens, size_t count, float *logits,
-                         size_t size) {
-  stopper *how = user_data;
-  (void)row, (void)tokens, (void)count, (void)logits, (void)size;
-  if (how->calls++ == how->at) ivg_session_cancel(how->session);
-  return 0;
-}
-
-static void o16_cancelling_leaves_the_session_usable(void) {
-  answer plain, out;
-  ivg_guidance *guidance = new_guidance(2, 2, 4);
-  with_implicit(small, NULL, 1, IVG_ROLE_TILT, guidance);
-  ivg_implicit_options implicit = {.struct_size = sizeof implicit, .tuned_adapter = adapter};
-  EXPECT(IVG_OK, ivg_guidance_add_implicit(guidance, &implicit, 1, &error));
-  with_explicit(guidance, scalar, IVG_ROLE_SCORE, 1);
-  stopper how = {.session = session, .at = -1};
-  ivg_generate_options options = options_with(4);
-  options.logits_processor = cancel_at;
-  options.logits_processor_data = &how;
-  GENERATE(session, prompt, &options, guidance, &plain);
-  int calls = how.calls;
-  CHECK(calls >= 80);
-  for (int at = 0; at < calls; at += 3) {
-    how = (stopper){.session = session, .at = at};
-    GENERATE(session, prompt, &options, guidance, &out);
-    if (!CHECK(same_answer(&plain, &out))) break;
-    /* Dropped in the middle, another request is as if nothing had been. */
-    how = (stopper){.session = session, .at = at};
-    ivg_step step = {.struct_size = sizeof step};
-    REQUIRE_OK(ivg_session_begin(session, prompt, strlen(prompt), &options, guidance, &error));
-    ivg_status status;
-    do status = ivg_session_next(session, &step, NULL);
-    while (status == IVG_OK);
-    CHECK(status == IVG_ERROR_CANCELLED || status == IVG_DONE);
-  }
-  how.at = -1;
-  GENERATE(session, prompt, &options, guidance, &out);
-  CHECK(same_answer(&plain, &out));
-  ivg_guidance_free(guidance);
-}
-
 int main(void) {
   model = open_model(fixture("tiny-llama.gguf"));
   small = open_model(fixture("tiny-llama-untuned.gguf"));
@@ -415,7 +367,6 @@ int main(void) {
   RUN(o10_gathered_values_are_the_score);
   RUN(o11_the_score_is_the_sum_of_log_ratios);
   RUN(o12_weights_add_up);
-  RUN(o16_cancelling_leaves_the_session_usable);
   ivg_session_free(session);
   ivg_value_head_free(words);
   ivg_value_head_free(scalar);

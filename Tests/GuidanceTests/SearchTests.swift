@@ -229,6 +229,22 @@ import Transformer
     }
   }
 
+  /// What a chunk search with a scored pair costs, W = 2, K = 2, L = 3, nine tokens: nothing is read twice, and what
+  /// successors share is read once, for the base and for the tuned model alike.
+  @Test func nothingIsReadTwice() throws {
+    let timed = try Session(
+      base: models.llama,
+      options: SessionOptions(threadCount: 1, contextLength: 0, budget: 0, isTimed: true))
+    let part = Part(.implicit(models.implicit), weight: 1, role: .score)
+    let run = try timed.run(guidance([part], width: 2, successors: 2, chunk: 3), options(9))
+    #expect(run.tokens.count == 9)
+    let prompt = timed.search!.promptTokens.count
+    // Of a chunk's three tokens two are read for each of four rows before it is scored, the third only for
+    // the two that are kept, unless it is the last.
+    let chunks = 3 * (4 * 2) + 2 * 2
+    #expect(timed.clock!.rows == 2 * (prompt + chunks))
+  }
+
   @Test func scoresOfTextsEqualScoresOfRows() throws {
     for head in [models.vocabularyHead, models.scalarHead, models.adaptedHead] {
       let part = Part(.explicit(models.explicit(head)), weight: 1, role: .score)

@@ -89,4 +89,40 @@ struct Golden: Decodable {
     #expect(mean <= bounds.mean)
     #expect(differences.allSatisfy { $0 <= bounds.largest })
   }
+
+  /// What rounding activations costs: the F16 file holds the numbers of the Q4_1 file, and its products round
+  /// nothing. Mean KL divergence of the next-token distributions behind all golden tokens.
+  @Test func roundingOfActivations() throws {
+    guard let golden = try Golden.read("q4_1"), let exact = Golden.model("F16"),
+      let rounded = Golden.model("Q4_1")
+    else { return }
+    let rigs = try [exact, rounded].map { try Rig($0, threads: 2, context: 256, pages: 32, rows: 200) }
+    var divergences: [Double] = []
+    for prompt in golden.prompts {
+      let tokens = prompt.prompt_ids + prompt.gen_ids
+      let rows = try rigs.map { rig in
+        let sequence = rig.engine.makeSequence()
+        defer { rig.engine.removeSequence(sequence) }
+        return try rig.feed(tokens, to: sequence)
+      }
+      divergences += zip(rows[0], rows[1]).map(Self.divergence)
+    }
+    let mean = divergences.reduce(0, +) / Double(divergences.count)
+    print("Q4_1: KL divergence by rounded activations \(mean) over \(divergences.count) positions")
+    #expect(divergences.count > 100)
+    #expect(mean < 0.0005)
+  }
+
+  /// Σ p (log p − log q) of the softmaxes of two rows of logits.
+  private static func divergence(_ p: [Float], _ q: [Float]) -> Double {
+    let sums = [p, q].map { row in
+      row.withUnsafeBufferPointer {
+        Kernels.current.table.pointee.log_sum_exp($0.baseAddress!, $0.count)
+      }
+    }
+    return zip(p, q).reduce(0) { sum, pair in
+      let logs = (Double(pair.0) - sums[0], Double(pair.1) - sums[1])
+      return sum + exp(logs.0) * (logs.0 - logs.1)
+    }
+  }
 }

@@ -67,11 +67,17 @@ CIVG_INLINE v4i load4i(const uint8_t *p) {
   return v;
 }
 
+typedef int32_t v8i __attribute__((vector_size(32)));
+CIVG_INLINE v8i load8i(const uint8_t *p) {
+  v8i v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
 /* 16 bytes of four rows, one row per 128-bit quarter. */
 CIVG_INLINE v16i four_rows(const tile_rows *t, size_t offset, int first) {
   v4i a = load4i(tile_at(t, first, offset)), b = load4i(tile_at(t, first + 4, offset));
   v4i c = load4i(tile_at(t, first + 8, offset)), d = load4i(tile_at(t, first + 12, offset));
-  typedef int32_t v8i __attribute__((vector_size(32)));
   v8i ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
   v8i cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7);
   return __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -86,16 +92,39 @@ CIVG_INLINE v16i four_rows(const tile_rows *t, size_t offset, int first) {
 #define CIVG_HIGH64(p, q) \
   __builtin_shufflevector(p, q, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
 
-/* out[j], lane i = bytes 4 j ... 4 j + 3 of the 16 bytes at `offset` in row i. */
-CIVG_INLINE void transpose16(const tile_rows *t, size_t offset, v16i out[4]) {
-  v16i a = four_rows(t, offset, 0), b = four_rows(t, offset, 1);
-  v16i c = four_rows(t, offset, 2), d = four_rows(t, offset, 3);
-  v16i ab_low = CIVG_LOW32(a, b), ab_high = CIVG_HIGH32(a, b);
-  v16i cd_low = CIVG_LOW32(c, d), cd_high = CIVG_HIGH32(c, d);
+/* out[j], lane i = dword j of row i, from vectors whose quarters are rows as in four_rows. */
+CIVG_INLINE void transpose_quarters(const v16i v[4], v16i out[4]) {
+  v16i ab_low = CIVG_LOW32(v[0], v[1]), ab_high = CIVG_HIGH32(v[0], v[1]);
+  v16i cd_low = CIVG_LOW32(v[2], v[3]), cd_high = CIVG_HIGH32(v[2], v[3]);
   out[0] = CIVG_LOW64(ab_low, cd_low);
   out[1] = CIVG_HIGH64(ab_low, cd_low);
   out[2] = CIVG_LOW64(ab_high, cd_high);
   out[3] = CIVG_HIGH64(ab_high, cd_high);
+}
+
+/* out[j], lane i = bytes 4 j ... 4 j + 3 of the 16 bytes at `offset` in row i. */
+CIVG_INLINE void transpose16(const tile_rows *t, size_t offset, v16i out[4]) {
+  v16i v[4];
+  CIVG_UNROLL for (int i = 0; i < 4; i++) v[i] = four_rows(t, offset, i);
+  transpose_quarters(v, out);
+}
+
+/* The same, and of the 16 bytes before those the last four, before[1], and the four before them, before[0]. One load a
+ * row brings all; the row must not begin at `offset`. */
+CIVG_INLINE void transpose16_before(const tile_rows *t, size_t offset, v16i out[4], v16i before[2]) {
+  v16i first[4], last[4];
+  CIVG_UNROLL for (int i = 0; i < 4; i++) {
+    v8i a = load8i(tile_at(t, i, offset - 16)), b = load8i(tile_at(t, i + 4, offset - 16));
+    v8i c = load8i(tile_at(t, i + 8, offset - 16)), d = load8i(tile_at(t, i + 12, offset - 16));
+    v16i ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    v16i cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    first[i] = __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    last[i] = __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  }
+  transpose_quarters(last, out);
+  v16i ab = CIVG_HIGH32(first[0], first[1]), cd = CIVG_HIGH32(first[2], first[3]);
+  before[0] = CIVG_LOW64(ab, cd);
+  before[1] = CIVG_HIGH64(ab, cd);
 }
 
 /* Lane i = the sum of the four lanes of row i, for vectors whose quarters are rows as in four_rows. */

@@ -100,14 +100,30 @@ CIVG_INLINE int civg_step_blocks(int type) {
   return type == Q4_K || type == Q5_K ? 2 : civg_is_super(type) ? 4 : 1;
 }
 
+/* What stands before the nibbles of a 4- or 5-bit block of 32 columns: halves d, and m of the minimum forms, then the
+ * fifth bits. */
+typedef struct tile_head {
+  v16i scales; /* d in the high half, with m: d in the low half and m in the high one */
+  v16i bits;   /* one bit per column */
+} tile_head;
+
 /* Sixteen low nibbles then sixteen high nibbles: the layout of the 32-column types. */
-CIVG_INLINE void unpack_nibbles(const tile_rows *t, size_t offset, tile_block *b) {
-  v16i raw[4], mask = splat_i(0x0f0f0f0f);
-  transpose16(t, offset, raw);
+CIVG_INLINE tile_head unpack_nibbles(int type, const tile_rows *t, size_t offset, tile_block *b) {
+  const int minimum = civg_has_minimum(type), fifth = civg_bits(type) == 5;
+  const size_t head = 2 + 2 * (size_t)minimum + 4 * (size_t)fifth;
+  v16i raw[4], before[2], mask = splat_i(0x0f0f0f0f);
+  if (offset > 0) {
+    transpose16_before(t, offset + head, raw, before);
+  } else { /* nothing may be read before the first row */
+    transpose16(t, offset + head, raw);
+    before[1 - fifth] = minimum ? gather32(t, offset) : __builtin_convertvector(gather16(t, offset), v16i) << 16;
+    if (fifth) before[1] = gather32(t, offset + head - 4);
+  }
   CIVG_UNROLL for (int j = 0; j < 4; j++) {
     b->w[j] = raw[j] & mask;
     b->w[j + 4] = shift_right(raw[j], 4) & mask;
   }
+  return (tile_head){before[1 - fifth], before[1]};
 }
 
 /* Adds bit 4 of the 32 columns from a word that holds one bit per column. */
@@ -117,34 +133,18 @@ CIVG_INLINE void unpack_fifth_bits(v16i bits, tile_block *b) {
 
 /* One stored block of a 32-column type. */
 CIVG_INLINE void unpack_small(int type, const tile_rows *t, size_t offset, tile_block *b) {
-  v16i head;
+  tile_head head;
   switch (type) {
     case Q8_0:
       transpose32(t, offset + 2, b->w);
       CIVG_UNROLL for (int j = 0; j < 8; j++) b->w[j] ^= splat_i(CIVG_Q8_OFFSET * 0x01010101u);
       b->d = half16(gather16(t, offset));
       break;
-    case Q4_0:
-      unpack_nibbles(t, offset + 2, b);
-      b->d = half16(gather16(t, offset));
-      break;
-    case Q5_0:
-      unpack_nibbles(t, offset + 6, b);
-      unpack_fifth_bits(gather32(t, offset + 2), b);
-      b->d = half16(gather16(t, offset));
-      break;
-    case Q4_1:
-      unpack_nibbles(t, offset + 4, b);
-      head = gather32(t, offset);
-      b->d = low_half(head);
-      b->m = high_half(head);
-      break;
-    default: /* Q5_1 */
-      unpack_nibbles(t, offset + 8, b);
-      unpack_fifth_bits(gather32(t, offset + 4), b);
-      head = gather32(t, offset);
-      b->d = low_half(head);
-      b->m = high_half(head);
+    default: /* Q4_0, Q4_1, Q5_0, Q5_1 */
+      head = unpack_nibbles(type, t, offset, b);
+      if (civg_bits(type) == 5) unpack_fifth_bits(head.bits, b);
+      b->d = civg_has_minimum(type) ? low_half(head.scales) : high_half(head.scales);
+      if (civg_has_minimum(type)) b->m = high_half(head.scales);
       break;
   }
 }
