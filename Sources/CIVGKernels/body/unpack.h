@@ -134,11 +134,18 @@ CIVG_INLINE void unpack_fifth_bits(v16i bits, tile_block *b) {
 /* One stored block of a 32-column type. */
 CIVG_INLINE void unpack_small(int type, const tile_rows *t, size_t offset, tile_block *b) {
   tile_head head;
+  v16i before[2];
   switch (type) {
     case Q8_0:
-      transpose32(t, offset + 2, b->w);
+      if (offset > 0) {
+        transpose16_before(t, offset + 2, b->w, before);
+        b->d = high_half(before[1]);
+      } else {
+        transpose16(t, offset + 2, b->w);
+        b->d = half16(gather16(t, offset));
+      }
+      transpose16(t, offset + 18, b->w + 4);
       CIVG_UNROLL for (int j = 0; j < 8; j++) b->w[j] ^= splat_i(CIVG_Q8_OFFSET * 0x01010101u);
-      b->d = half16(gather16(t, offset));
       break;
     default: /* Q4_0, Q4_1, Q5_0, Q5_1 */
       head = unpack_nibbles(type, t, offset, b);
