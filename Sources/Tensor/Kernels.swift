@@ -47,7 +47,7 @@ package struct Kernels: @unchecked Sendable {
   }
 
   /// Bytes of private, 64-byte aligned scratch that one thread needs for products of at most `rows`
-  /// rows.
+  /// rows of at most `columns` elements.
   package func scratchBytes(rows: Int, columns: Int) -> Int {
     civg_matmul_scratch(table, rows, columns)
   }

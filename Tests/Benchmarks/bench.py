@@ -13,6 +13,7 @@ which other processes used the machine are measured again, a limited number of t
 import argparse
 import ctypes
 import datetime
+import functools
 import json
 import os
 import platform
@@ -33,6 +34,7 @@ PROMPT = (
     "because nobody waits for a tool that is slower than the one it replaces. "
 )
 ROWS = (4, 16, 32)
+PROMPT_TOKENS = 256
 LARGE = "1.1B"  # the model that no cache holds; guides on it would take hours
 # A pair is disturbed if others used more than this share of a processor meanwhile.
 DISTURBED = 0.10
@@ -108,7 +110,7 @@ def measure_pairs(workers: list[Worker], job: Job, pairs: int) -> dict:
         both = [worker.measure(job) for worker in workers]
         seconds = [value for value, _ in both]
         (disturbed if max(others for _, others in both) > DISTURBED else clean).append(seconds)
-    used = clean if len(clean) >= 3 else clean + disturbed
+    used = clean if len(clean) >= min(3, pairs) else clean + disturbed
     figures = [statistics.median(column) for column in zip(*used)]
     ratios = sorted(theirs / ours for ours, theirs in used)
     if job.amount:
@@ -119,6 +121,17 @@ def measure_pairs(workers: list[Worker], job: Job, pairs: int) -> dict:
         "disturbed": 0 if used is clean else len(disturbed)}  # fmt: skip
 
 
+def over_plain(worker: Worker, job: Job, pairs: int) -> float:
+    """libivg's seconds for a guided job over those for as many tokens without guides, alternately."""
+    text, _, _, _, _, count = job.arguments
+    ratios = []
+    for _ in range(pairs):
+        guided = worker(job.method, *job.arguments)
+        ratios.append(guided / worker(job.method, text, "plain", 1, 1, 0, count))
+    return statistics.median(ratios)
+
+
+@functools.cache
 def compile_library(source: str) -> Path | None:
     """A C file of this folder as a library for this CPU; None without a compiler."""
     library = ROOT / f".build/bench/{source}.so"
@@ -167,9 +180,14 @@ def prompts(path: Path) -> tuple[str, str, list[int]]:
 
     model = libivg.Model(str(path))
     ids = model.tokenize(PROMPT * 20)
-    short, long = model.detokenize(ids[:16]), model.detokenize(ids[:256])
+    short, long = model.detokenize(ids[:16]), model.detokenize(ids[:PROMPT_TOKENS])
     model.free()
     return short, long, ids[:512]
+
+
+def one_row(count: int, prompt: int = 0) -> str:
+    """The name of the job that draws `count` tokens behind a short prompt or a longer one."""
+    return f"decode {count}" + (f", prompt {prompt}" if prompt else "")
 
 
 def jobs_for(path: Path, threads: int, count: int) -> list[Job]:
@@ -179,10 +197,10 @@ def jobs_for(path: Path, threads: int, count: int) -> list[Job]:
         Job("open + first token (prompt 16)", "open_first", [str(path), threads, short], 0, ["unload"]),
         Job("prefill 128", "prefill", [ids[:128]], 128, setup),
         Job("prefill 512", "prefill", [ids], 512, setup),
-        Job(f"decode {count}", "decode", [short, count], count, setup),
-        Job(f"decode {count}, prompt 256", "decode", [long, count], count, setup),
+        Job(one_row(count), "decode", [short, count], count, setup),
+        Job(one_row(count, PROMPT_TOKENS), "decode", [long, count], count, setup),
         *(
-            Job(f"decode {count} × {rows} rows, prompt 256", "decode_rows", [long, rows, count], rows * count, setup)
+            Job(f"decode {count} × {rows} rows, prompt {PROMPT_TOKENS}", "decode_rows", [long, rows, count], rows * count, setup)
             for rows in ROWS
         ),
     ]
@@ -237,13 +255,14 @@ def run_model(workers: list[Worker], label: str, path: Path, threads: int, optio
                 # The machine's figure changes from minute to minute: the better one of before and after counts.
                 line["read_bandwidth"] = max(before, bandwidth(threads))
                 line["share_of_bandwidth"] = libivg.weight_bytes(str(path)) * line["libivg"] / line["read_bandwidth"]
-            plain[len(plain)] = line
-        if job.method == "decode_rows" and len(plain) == 2:
-            line["over_one_row"] = line["libivg"] / plain[1]["libivg"]
-            line["llama.cpp_over_one_row"] = line["llama.cpp"] / plain[1]["llama.cpp"]
-        if job.method == "guide" and plain:
-            line["over_plain"] = plain[0]["libivg"] / line["libivg"]
-            line["llama.cpp_over_plain"] = plain[0]["llama.cpp"] / line["llama.cpp"]
+            plain[job.name] = line
+        if job.method == "decode_rows" and (one := plain.get(one_row(options.count, PROMPT_TOKENS))):
+            line["over_one_row"] = line["libivg"] / one["libivg"]
+            line["llama.cpp_over_one_row"] = line["llama.cpp"] / one["llama.cpp"]
+        if job.method == "guide":
+            line["over_plain"] = over_plain(workers[0], job, options.pairs)
+            if one := plain.get(one_row(options.count)):
+                line["llama.cpp_over_plain"] = one["llama.cpp"] / line["llama.cpp"]
         table.append(line)
         print(as_text(line), file=sys.stderr, flush=True)
     for worker in workers:
@@ -254,7 +273,7 @@ def run_model(workers: list[Worker], label: str, path: Path, threads: int, optio
 ENGINES = (("libivg", "libivg"), ("llama", "llama.cpp"))
 
 
-def allocations(label: str, path: Path) -> dict | None:
+def allocations(label: str, path: Path, avx2: bool) -> dict | None:
     """Calls of malloc and its relatives for each token of a text, after the first ones; None without a compiler."""
     counter = compile_library("allocations")
     if not counter:
@@ -262,7 +281,7 @@ def allocations(label: str, path: Path) -> dict | None:
     short, _, _ = prompts(path)
     line = {"model": label}
     for engine, name in ENGINES:
-        worker = Worker(engine, preload=counter)
+        worker = Worker(engine, avx2, counter)
         worker("load", str(path), 2, 16)
         line[name] = worker("allocations", short, 64)
         worker.end()
@@ -295,7 +314,8 @@ def remarks(line: dict) -> str:
     if "over_one_row" in line:
         parts.append(f"{line['over_one_row']:.1f}× one row (llama.cpp {line['llama.cpp_over_one_row']:.1f}×)")
     if "over_plain" in line:
-        parts.append(f"{line['over_plain']:.1f}× the time of plain (llama.cpp {line['llama.cpp_over_plain']:.1f}×)")
+        theirs = f" (llama.cpp {line['llama.cpp_over_plain']:.1f}×)" if "llama.cpp_over_plain" in line else ""
+        parts.append(f"{line['over_plain']:.1f}× the time of plain{theirs}")
     if line["disturbed"]:
         parts.append(f"{line['disturbed']} of {line['pairs']} pairs disturbed")
     return ", ".join(parts)
@@ -355,6 +375,10 @@ def as_markdown(report: dict) -> str:
     )
 
 
+def as_json(report: dict) -> str:
+    return json.dumps(report, indent=1, ensure_ascii=False)
+
+
 def processor_name() -> str:
     info = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     fields = dict(tuple(part.strip() for part in line.split(":", 1)) for line in info if ":" in line)
@@ -403,15 +427,18 @@ def main() -> None:
             report["lines"] += run_model(workers, label, path, threads, options)
     for worker in workers:
         worker.end()
-    whole = [] if options.only else models
-    report["peak_memory"] = [peak_memory(label, path, options.avx2) for label, path in whole]
-    report["allocations"] = [line for label, path in whole if (line := allocations(label, path))]
+    report["peak_memory"], report["allocations"] = [], []
+    target = options.json or ROOT / f".build/bench/{date.replace(' ', '-').replace(':', '')}.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(as_json(report))  # whatever happens to what follows
+    for label, path in [] if options.only else models:
+        report["peak_memory"].append(peak_memory(label, path, options.avx2))
+        if line := allocations(label, path, options.avx2):
+            report["allocations"].append(line)
     print_table(report["lines"])
     print("\n".join(remarks_of(report)))
     print(f"{report['processor']}; A {report['libivg']}; B {report['llama.cpp']}; ratio above 1: libivg is faster")
-    target = options.json or ROOT / f".build/bench/{date.replace(' ', '-').replace(':', '')}.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    target.write_text(as_json(report))
     if options.markdown:
         options.markdown.write_text(as_markdown(report))
     print(target)

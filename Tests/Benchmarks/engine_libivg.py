@@ -49,9 +49,11 @@ class Engine:
         self.session = libivg.Session(base, threads, CONTEXT)
 
     def guide(self, text: str, method: str, width: int, successors: int, chunk: int, count: int) -> float:
-        """Seconds for `count` tokens of every row."""
+        """Seconds for `count` tokens of every row. "plain": without values."""
         guidance = libivg.Guidance(width, successors, chunk)
-        if head := self.files.get("head"):
+        if method == "plain":
+            pass
+        elif head := self.files.get("head"):
             guidance.add("explicit", libivg.ExplicitOptions, head=head.pointer)
         else:
             named = {f"{side}_{noun}": self.files[name].pointer for side, noun, name in (

@@ -1,6 +1,7 @@
 """The benchmark's jobs on llama.cpp, through the low-level API of llama-cpp-python."""
 
 import ctypes as c
+import os
 import time
 
 import engine_llama_guided
@@ -192,4 +193,6 @@ class Engine:
         """Writes a file in one of the peer's mixtures of types."""
         options = L.llama_model_quantize_default_params()
         options.ftype = getattr(L, f"LLAMA_FTYPE_MOSTLY_{name}")
-        assert L.llama_model_quantize(source.encode(), destination.encode(), c.byref(options)) == 0
+        partial = destination + ".partial"
+        assert L.llama_model_quantize(source.encode(), partial.encode(), c.byref(options)) == 0
+        os.replace(partial, destination)

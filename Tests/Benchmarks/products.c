@@ -2,7 +2,7 @@
  *
  * products.c - how fast one thread multiplies rounded activations by weights, by type and number of rows.
  *
- *     clang -O2 -I Sources/CIVGKernels/include Tests/Benchmarks/products.c Sources/CIVGKernels/[*].c -lm -o products
+ *     clang -O2 -I Sources/CIVGKernels/include Tests/Benchmarks/products.c Sources/CIVGKernels/?*.c -lm -o products
  *     ./products [outputs columns] [kernels]       576 1536 by default, the best kernels of this CPU
  *
  * Prints G multiply-adds a second: the median of eleven runs over eight matrices in turn, which together do not

@@ -245,6 +245,21 @@ import Transformer
     #expect(timed.clock!.rows == 2 * (prompt + chunks))
   }
 
+  /// A track whose head tilts while its pair only scores: read at every token, though nobody wants its logits.
+  @Test(arguments: [[1, 16, 0], [4, 4, 2], [2, 1, 3]])
+  func tiltedByAHeadAndScored(_ shape: [Int]) throws {
+    for head in [models.vocabularyHead, models.scalarHead] {
+      let parts = [
+        Part(.explicit(models.explicit(head)), weight: 1, role: .tilt),
+        Part(.implicit(models.implicit), weight: 1, role: .score),
+      ]
+      let guide = try guidance(parts, width: shape[0], successors: shape[1], chunk: shape[2])
+      let run = try GuidanceTests.session(models.llama).run(
+        guide, options(8) { $0.template = Array("A review: {prompt}".utf8) })
+      #expect(run.tokens.count == 8)
+    }
+  }
+
   @Test func scoresOfTextsEqualScoresOfRows() throws {
     for head in [models.vocabularyHead, models.scalarHead, models.adaptedHead] {
       let part = Part(.explicit(models.explicit(head)), weight: 1, role: .score)

@@ -8,7 +8,7 @@
  *   half16(h), to_half16(f)    half precision to float and, to nearest even, back
  *   spread_bits(v)             the low four bits of every lane, each to bit 4 of its own byte
  *   dot_four(sum, w, x, bits)  sum + dot of the 4 bytes of each lane of w with those at x
- *   dot_two(w, x, v, y, bits)  dot of w with those at x, and of v with those at y
+ *   dot_two(w, x, v, y, bits)  dot of w with those at x, and of v with those at y; of types that are not in words
  *   dot_rows(T, R, sums, w, n, x, bits)
  *                              sums[t][r] += dot of the 4 n bytes of each lane of w[t] with those at x[r]
  *   CIVG_WORDS                 1 where 8-bit weights are multiplied in words of 16 bits, by this:
@@ -45,6 +45,7 @@
 
 _Static_assert(CIVG_TILES * CIVG_SLICE_BLOCKS * sizeof(tile_block) <= CIVG_SCRATCH_BYTES, "a slice outgrows scratch");
 _Static_assert(CIVG_SLICE_COLUMNS * sizeof(v16f) <= CIVG_SCRATCH_BYTES, "a slice outgrows scratch");
+_Static_assert(!CIVG_WORDS || (CIVG_Q8_OFFSET == 0 && CIVG_TILES == 1), "words are signed, and one tile's");
 _Static_assert(sizeof(civg_block) == 64 && sizeof(v16i) == 64, "a block of activations is one cache line");
 
 #define CIVG_DEFINE_TABLE(symbol, text)                                                                    \

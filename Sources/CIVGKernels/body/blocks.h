@@ -114,9 +114,7 @@ CIVG_INLINE void block_words(int type, int R, const tile_block *b, const row_cur
                              v16f (*acc)[CIVG_MOST_ROWS]) {
 #if CIVG_WORDS
   v16i sums[CIVG_MOST_ROWS];
-  CIVG_UNROLL for (int r = 0; r < R; r++) {
-    sums[r] = splat_i(-civg_offset(type) * (int32_t)load_u32(CIVG_FIELD(x, r, sum)));
-  }
+  CIVG_UNROLL for (int r = 0; r < R; r++) sums[r] = splat_i(0);
   dot_words(R, sums, b->w, words);
   CIVG_UNROLL for (int r = 0; r < R; r++) acc[0][r] = add_block(type, b, x, r, sums[r], acc[0][r]);
 #else

@@ -10,7 +10,7 @@
  * In the halves forms isum is fma(float(isum1), s[1], float(isum0) s[0]) and xsum likewise with n.
  *
  * isum takes the high parts of the activations first, 128 times, then the low parts. Only one group of four in each
- * half has high parts, so they cost one instruction a half.
+ * half has high parts, so they cost one instruction a half. (In words both parts are one number.)
  *
  * One or two rows: a block is unpacked into registers and used at once; memory is the limit. More rows share an
  * unpacked slice of a few tiles in scratch that stays in the first cache; accumulators wait in scratch between
@@ -129,9 +129,7 @@ CIVG_INLINE void unpack_blocks(int type, const tile_rows *t, size_t from, size_t
     unpack_open(type, t, offset, &u);
     for (int step = 0; step < 8 / each; step++) {
       CIVG_UNROLL for (int i = 0; i < each; i++) {
-        tile_block *b = &slice[k + (size_t)(step * each + i)];
-        unpack_step(type, t, offset, step, i, &u, b);
-        if (civg_in_words(type)) words_of_block(b);
+        unpack_step(type, t, offset, step, i, &u, &slice[k + (size_t)(step * each + i)]);
       }
     }
   }
@@ -142,7 +140,6 @@ typedef struct slice_plan {
   fetch_plan own, later; /* what later tiles, and later products, need: asked for here, where memory has time to answer */
   const uint8_t *words;  /* [rows][columns], see expand_rows; for types in words */
 } slice_plan;
-
 
 /* R rows from `first` over an unpacked slice of T tiles; `acc` holds their accumulators, [T][rows]. */
 CIVG_INLINE void slice_rows(int type, int T, int R, const tile_block *slice, size_t from, size_t blocks,

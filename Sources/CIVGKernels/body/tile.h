@@ -110,7 +110,7 @@ CIVG_INLINE void transpose16(const tile_rows *t, size_t offset, v16i out[4]) {
 }
 
 /* The same, and of the 16 bytes before those the last four, before[1], and the four before them, before[0]. One load a
- * row brings all; the row must not begin at `offset`. */
+ * row brings all; 16 bytes of the matrix must lie before `offset`. */
 CIVG_INLINE void transpose16_before(const tile_rows *t, size_t offset, v16i out[4], v16i before[2]) {
   v16i first[4], last[4];
   CIVG_UNROLL for (int i = 0; i < 4; i++) {

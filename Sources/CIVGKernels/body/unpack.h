@@ -76,7 +76,7 @@ CIVG_INLINE int civg_bits(int type) {
   }
 }
 
-/* Whether a type is multiplied in words of 16 bits: where sums of two products of bytes do not fit in those. */
+/* Whether a type is multiplied in words of 16 bits: products of 8-bit weights cannot be added up in so many. */
 CIVG_INLINE int civg_in_words(int type) { return CIVG_WORDS && civg_bits(type) == 8; }
 
 CIVG_INLINE size_t civg_block_bytes(int type) {
@@ -156,7 +156,7 @@ CIVG_INLINE void unpack_small(int type, const tile_rows *t, size_t offset, tile_
   }
 }
 
-/* Turns an unpacked block's bytes into words: of the even columns in w[0] to w[7], of the odd ones in those behind. */
+/* Turns an unpacked block's signed bytes into words: of the even columns in w[0] to w[7], of the odd ones behind. */
 CIVG_INLINE void words_of_block(tile_block *b) {
   CIVG_UNROLL for (int j = 0; j < 8; j++) {
     v32s bytes = (v32s)b->w[j];

@@ -76,7 +76,6 @@ enum {
 typedef void (*civg_matmul_fn)(const civg_matrix *w, const civg_rows *x, size_t tile_first, size_t tile_end,
                                float *out, size_t out_stride, int mode, float scale, void *scratch);
 
-
 /* ---- Attention ----------------------------------------------------------------------------------------- */
 
 /* One row's part in attention: tokens first ... length - 1 of the sequence whose page p starts at

@@ -16,10 +16,9 @@ struct Request {
     var tiltHead: ValueHead?
     var scoreHead: ValueHead?
 
-    /// Whether its log-probabilities are only needed for scores, which rows that follow on from one parent ask
-    /// for together: see `Track.readsParents`.
+    /// Not read at every token: its log-probabilities are only needed for scores.
     var isScoredLater: Bool {
-      needsLogProbabilities && !needsLogits && !isTextual && !model.isHosted
+      needsLogProbabilities && !needsLogits && tiltHead == nil && !isTextual && !model.isHosted
     }
 
     /// False for a base that only stands by while texts are scored: it costs nothing.
@@ -64,6 +63,8 @@ struct Request {
 
   /// Rows that are drawn together, and slots to keep the best of them.
   var rowCount: Int { search.rowCount }
+  /// Whether a track is read before rows are copied: see `Track.readsParents`.
+  func readsParents(_ track: TrackPlan) -> Bool { track.isScoredLater && rowCount > 1 }
   var slotCount: Int { rowCount == 1 ? 1 : rowCount + search.width }
   var hasScores: Bool {
     !scorers.isEmpty || implicits.contains { $0.role.contains(.score) }

@@ -3,7 +3,7 @@ import Transformer
 
 /// The stages that run models so that every row can be sampled.
 extension Search {
-  /// Reads every stepping track's prompt once and gives all slots a share in it.
+  /// Reads every track's prompt once and gives all slots a share in it.
   func readPrompt() throws(IVGError) {
     rows[0].state = .live
     try step(slots: 0..<1, areParents: true)
@@ -74,7 +74,7 @@ extension Search {
     }
   }
 
-  /// Reads the prompts of tracks that only score, all but their last token, once for all rows.
+  /// Reads the prompts of the other tracks, all but their last token, once for all rows.
   func shareScoringPrompts() throws(IVGError) {
     for engine in engines {
       for track in tracks where track.engine === engine && !track.isStepping {

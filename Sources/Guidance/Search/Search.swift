@@ -91,7 +91,7 @@ package final class Search {
         engine: found, slots: slots)
       track.needsLogits = plan.needsLogits
       track.needsLogProbabilities = plan.needsLogProbabilities
-      track.readsParents = plan.isScoredLater && slots > 1
+      track.readsParents = request.readsParents(plan)
       track.scoreHead = plan.scoreHead
       if let head = plan.tiltHead, let found {
         switch head.kind {

@@ -8,7 +8,8 @@ import Transformer
 /// computed twice.
 ///
 /// A track keeps one sequence per row slot. Tracks that are needed at every token are `stepping`; the
-/// others wait until a score is asked for and then read only what is new (`Track+Score`). A textual
+/// others wait until a score is asked for and then read only what is new (`Track+Score`); what successors
+/// share, the prompt and the last token of a kept row, they read before rows are copied. A textual
 /// track has another vocabulary than the base and follows the rows' text.
 final class Track {
   /// What the track knows about one slot.

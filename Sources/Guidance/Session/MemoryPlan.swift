@@ -45,7 +45,7 @@ package struct MemoryPlan {
       part.pages += (prompt + perPage - 1) / perPage + slots * ((maximum + 1) / perPage + 2)
       part.sequences += slots
       if track.needsLogits { part.logitRows += slots }
-      if track.isScoredLater, slots > 1 { part.logitRows += request.search.width }
+      if request.readsParents(track) { part.logitRows += request.search.width }
       if let head = track.tiltHead {
         switch head.kind {
         case .vocabulary: part.logitRows += slots

@@ -28,9 +28,9 @@ extension ForwardProgram {
   /// hidden += W_down (activation(W_gate x) · W_up x)
   func feedForward(_ layer: Int, _ worker: Worker) {
     let width = configuration.feedForwardSize
-    project(layer, buffers.normalized, from: .gate, through: .up, worker)
+    project(layer, buffers.normalized, from: .gate, through: .up, inBlocks: true, worker)
     // Both products divide their tiles alike, so a worker's columns of gate and up are its own.
-    let columns = worker.columns(of: width)
+    let columns = worker.columns(of: width, inBlocks: true)
     if !columns.isEmpty {
       for row in 0..<entryCount {
         let gate = buffers.gated.row(row) + columns.lowerBound

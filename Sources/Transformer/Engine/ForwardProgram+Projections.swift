@@ -3,22 +3,25 @@ import Tensor
 
 /// Matrix products with biases and adapters. A worker computes the same tiles of weight rows for the
 /// base product, the bias and the low-rank product, so that only the small inner product needs a
-/// barrier, and only in a batch that has adapters.
+/// barrier, and only in a batch that has adapters. What the worker goes on to round, `inBlocks`, is divided
+/// in whole blocks.
 extension ForwardProgram {
   /// target = W x + bias + scale · B (A x) for consecutive projections of one input, each into its own
   /// buffer. No barrier after.
   func project(
     _ layer: Int, _ input: RowBuffer, from first: Projection, through last: Projection,
-    _ worker: Worker
+    inBlocks: Bool = false, _ worker: Worker
   ) {
     let weights = trunk.layers[layer]
     for index in first.rawValue...last.rawValue {
       let matrix = weights.projections[index]
       let out = buffers.target(Projection(rawValue: index)!)
       product(
-        matrix, input.rows(0, entryCount), out, matrix.outputs, worker,
+        matrix, input.rows(0, entryCount), out, matrix.outputs, inBlocks: inBlocks, worker,
         ahead: following(layer, Projection(rawValue: index)!, worker))
-      if let bias = weights.biases[index] { addBias(bias, out, matrix.outputs, worker) }
+      if let bias = weights.biases[index] {
+        addBias(bias, out, worker.columns(of: matrix.outputs, inBlocks: inBlocks), matrix.outputs)
+      }
     }
     guard !adapterRuns.isEmpty else { return }
     for index in first.rawValue...last.rawValue {
@@ -27,7 +30,9 @@ extension ForwardProgram {
     worker.barrier()
     for index in first.rawValue...last.rawValue {
       let projection = Projection(rawValue: index)!
-      widen(layer, projection, buffers.target(projection), index - first.rawValue, worker)
+      widen(
+        layer, projection, buffers.target(projection), index - first.rawValue, inBlocks: inBlocks,
+        worker)
     }
   }
 
@@ -41,21 +46,21 @@ extension ForwardProgram {
       matrix, input.rows(0, entryCount), hidden, matrix.outputs, worker, mode: CIVG_ADD, scale: 1,
       ahead: following(layer, projection, worker))
     if let bias = trunk.layers[layer].biases[projection.rawValue] {
-      addBias(bias, hidden, matrix.outputs, worker)
+      addBias(bias, hidden, worker.columns(of: matrix.outputs), matrix.outputs)
     }
     guard !adapterRuns.isEmpty else { return }
     narrow(layer, projection, input, 0, worker)
     worker.barrier()
-    widen(layer, projection, hidden, 0, worker)
+    widen(layer, projection, hidden, 0, inBlocks: false, worker)
   }
 
   /// This worker's tiles of one product. `ahead`: what it reads next.
   func product(
     _ matrix: WeightMatrix, _ rows: civg_rows, _ out: UnsafeMutablePointer<Float>, _ stride: Int,
-    _ worker: Worker, mode: Int = CIVG_STORE, scale: Float = 1,
+    inBlocks: Bool = false, _ worker: Worker, mode: Int = CIVG_STORE, scale: Float = 1,
     ahead: UnsafeRawBufferPointer? = nil
   ) {
-    let tiles = worker.tiles(of: matrix.outputs)
+    let tiles = worker.tiles(of: matrix.outputs, inBlocks: inBlocks)
     guard !tiles.isEmpty, rows.rows > 0 else { return }
     matrix.multiply(
       rows, tiles: tiles, into: out, stride: stride, mode: Int32(mode), scale: scale,
@@ -68,10 +73,11 @@ extension ForwardProgram {
     -> UnsafeRawBufferPointer?
   {
     if let run = adapterRuns.first, let delta = run.adapter.delta(layer: layer, projection) {
-      return delta.bytes
+      return delta.bytes.flatMap { $0.count <= Self.adapterAheadBytes ? $0 : nil }
     }
     let next: WeightMatrix
-    if let later = Projection(rawValue: projection.rawValue + 1) {
+    let later = Projection(rawValue: projection.rawValue + 1)
+    if let later {
       next = trunk.layers[layer].projections[later.rawValue]
     } else if layer + 1 < configuration.layerCount {
       next = trunk.layers[layer + 1].projections[0]
@@ -80,15 +86,14 @@ extension ForwardProgram {
     } else {
       return nil
     }
-    let bytes = next.bytes(ofTiles: worker.tiles(of: next.outputs))
+    let bytes = next.bytes(ofTiles: worker.tiles(of: next.outputs, inBlocks: later == .gate || later == .up))
     return UnsafeRawBufferPointer(rebasing: bytes.prefix(Self.aheadBytes))
   }
 
   private func addBias(
-    _ bias: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, _ width: Int,
-    _ worker: Worker
+    _ bias: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>, _ columns: Range<Int>,
+    _ width: Int
   ) {
-    let columns = worker.columns(of: width)
     guard !columns.isEmpty else { return }
     for row in 0..<entryCount {
       kernels.table.pointee.add(
@@ -116,7 +121,7 @@ extension ForwardProgram {
   /// out += scale · B inner[slot] on this worker's tiles.
   private func widen(
     _ layer: Int, _ projection: Projection, _ out: UnsafeMutablePointer<Float>, _ slot: Int,
-    _ worker: Worker
+    inBlocks: Bool, _ worker: Worker
   ) {
     for run in adapterRuns {
       guard let delta = run.adapter.delta(layer: layer, projection) else { continue }
@@ -124,8 +129,8 @@ extension ForwardProgram {
         f: buffers.inner(slot) + run.first * buffers.innerWidth, blocks: nil, rows: run.count,
         columns: delta.b.columns, f_stride: buffers.innerWidth)
       product(
-        delta.b, rows, out + run.first * delta.b.outputs, delta.b.outputs, worker, mode: CIVG_ADD,
-        scale: delta.scale)
+        delta.b, rows, out + run.first * delta.b.outputs, delta.b.outputs, inBlocks: inBlocks,
+        worker, mode: CIVG_ADD, scale: delta.scale)
     }
   }
 }

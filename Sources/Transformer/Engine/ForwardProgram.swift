@@ -29,6 +29,8 @@ final class ForwardProgram: ParallelProgram {
 
   /// How much of the weights of the next product is asked for during the one before.
   static let aheadBytes = 16 * 1024
+  /// Low-rank matrices of more bytes than this are not.
+  static let adapterAheadBytes = 256 * 1024
 
   /// Consecutive entries that carry the same adapter.
   struct AdapterRun {

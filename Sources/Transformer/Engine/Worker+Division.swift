@@ -2,19 +2,21 @@ import CIVGKernels
 import Tensor
 
 extension Worker {
-  /// This worker's share of the tiles of a product of `width` outputs. Tiles go in pairs, so that a share
-  /// is also a whole number of blocks of activations.
-  func tiles(of width: Int) -> Range<Int> {
-    let pair = Int(CIVG_BLOCK)
-    let pairs = share(of: (width + pair - 1) / pair)
-    let count = (width + Int(CIVG_TILE) - 1) / Int(CIVG_TILE)
-    return min(pairs.lowerBound * 2, count)..<min(pairs.upperBound * 2, count)
+  /// This worker's share of the tiles of a product of `width` outputs. `inBlocks`: a share is a whole number of
+  /// blocks of activations, since the worker rounds what it computes.
+  func tiles(of width: Int, inBlocks: Bool = false) -> Range<Int> {
+    let tile = Int(CIVG_TILE)
+    let count = (width + tile - 1) / tile
+    guard inBlocks else { return share(of: count) }
+    let each = Int(CIVG_BLOCK) / tile
+    let blocks = share(of: (count + each - 1) / each)
+    return min(blocks.lowerBound * each, count)..<min(blocks.upperBound * each, count)
   }
 
   /// The columns that this worker's share of a product of `width` outputs covers.
-  func columns(of width: Int) -> Range<Int> {
+  func columns(of width: Int, inBlocks: Bool = false) -> Range<Int> {
     let tile = Int(CIVG_TILE)
-    let tiles = tiles(of: width)
+    let tiles = tiles(of: width, inBlocks: inBlocks)
     return min(tiles.lowerBound * tile, width)..<min(tiles.upperBound * tile, width)
   }
 }

@@ -10,12 +10,12 @@ package final class Adapter: @unchecked Sendable {
     let b: WeightMatrix  // [outputs, rank]
     let scale: Float
 
-    /// Where both lie in memory, with little else between them; of matrices far apart, a.
-    var bytes: UnsafeRawBufferPointer {
+    /// Where both lie in memory; nil if they are far apart.
+    var bytes: UnsafeRawBufferPointer? {
       let first = a.bytes(ofTiles: 0..<a.tiles)
       let second = b.bytes(ofTiles: 0..<b.tiles)
       let span = second.baseAddress! + second.count - first.baseAddress!
-      guard span > 0, span <= 2 * (first.count + second.count) else { return first }
+      guard span > 0, span <= 2 * (first.count + second.count) else { return nil }
       return UnsafeRawBufferPointer(start: first.baseAddress!, count: span)
     }
   }
