@@ -57,6 +57,7 @@ let package = Package(
     .testTarget(name: "TokenizerTests", dependencies: ["Tokenizer", "TestSupport"]),
     .testTarget(name: "TransformerTests", dependencies: ["Transformer", "TestSupport"]),
     .testTarget(
-      name: "GuidanceTests", dependencies: ["Guidance", "Tensor", "Tokenizer", "Transformer", "TestSupport"]),
+      name: "GuidanceTests",
+      dependencies: ["Guidance", "Tensor", "Tokenizer", "Transformer", "TestSupport"]),
   ]
 )

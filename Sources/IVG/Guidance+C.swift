@@ -77,7 +77,8 @@ private func guide(
     if let model = guide.model, model !== handle.model {
       throw IVGError(
         .mismatch,
-        "\(handle.adapter.path): the adapter was opened for another model than the one given with it")
+        "\(handle.adapter.path): the adapter was opened for another model than the one given with it"
+      )
     }
     guide.model = handle.model
     guide.adapter = handle.adapter

@@ -33,7 +33,8 @@ enum Struct {
       for offset in known..<size where raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
         throw IVGError(
           .unsupported,
-          "\(name).struct_size is \(size) and byte \(offset) is set; this library knows \(known) bytes")
+          "\(name).struct_size is \(size) and byte \(offset) is set; this library knows \(known) bytes"
+        )
       }
     }
     return withUnsafeTemporaryAllocation(

@@ -192,7 +192,8 @@ import Transformer
       nil, try guidance(parts), try guidance(parts, width: 2, successors: 2, chunk: 3),
     ] {
       let own = try session.run(guide, options())
-      #expect(try steered.run(guide, options()).candidates.map(\.tokens) == own.candidates.map(\.tokens))
+      #expect(
+        try steered.run(guide, options()).candidates.map(\.tokens) == own.candidates.map(\.tokens))
     }
     failing = true
     #expect(kind { _ = try steered.run(nil, options()) } == .callback)

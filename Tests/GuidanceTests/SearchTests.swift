@@ -219,7 +219,8 @@ import Transformer
         try own.score(guidance([score]), prompt: prompt, texts: [bytes], ended: false)
       }
       // The stream may end within a code point, which the text shows as U+FFFD.
-      if String(validating: candidate.text.dropLast(), as: UTF8.self)?.contains("\u{FFFD}") == false {
+      if String(validating: candidate.text.dropLast(), as: UTF8.self)?.contains("\u{FFFD}") == false
+      {
         #expect(abs(scores[0] - candidate.score) < 1e-4)
       }
     }

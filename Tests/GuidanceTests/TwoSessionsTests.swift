@@ -93,7 +93,9 @@ private func onThreads(_ count: Int, _ body: (Int) -> Void) {
     final class Work {
       let index: Int
       let body: (Int) -> Void
-      init(_ index: Int, _ body: @escaping (Int) -> Void) { (self.index, self.body) = (index, body) }
+      init(_ index: Int, _ body: @escaping (Int) -> Void) {
+        (self.index, self.body) = (index, body)
+      }
     }
     let threads = (0..<count).map { index in
       var thread = pthread_t()

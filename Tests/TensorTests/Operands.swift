@@ -44,7 +44,8 @@ final class Operands {
     _ kernels: Kernels, rows range: Range<Int>, tilesAtOnce: Int = .max, mode: Int32 = 0,
     scale: Float = 1, into start: Float = 0
   ) throws -> [Float] {
-    let scratch = try AlignedBuffer<UInt8>(count: kernels.scratchBytes(rows: range.count, columns: columns))
+    let scratch = try AlignedBuffer<UInt8>(
+      count: kernels.scratchBytes(rows: range.count, columns: columns))
     var out = Array(repeating: start, count: range.count * outputs)
     try bytes.withUnsafeBytes { bytes in
       let matrix = try WeightMatrix(type: type, data: bytes, outputs: outputs, columns: columns)

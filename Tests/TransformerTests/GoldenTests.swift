@@ -96,7 +96,9 @@ struct Golden: Decodable {
     guard let golden = try Golden.read("q4_1"), let exact = Golden.model("F16"),
       let rounded = Golden.model("Q4_1")
     else { return }
-    let rigs = try [exact, rounded].map { try Rig($0, threads: 2, context: 256, pages: 32, rows: 200) }
+    let rigs = try [exact, rounded].map {
+      try Rig($0, threads: 2, context: 256, pages: 32, rows: 200)
+    }
     var divergences: [Double] = []
     for prompt in golden.prompts {
       let tokens = prompt.prompt_ids + prompt.gen_ids

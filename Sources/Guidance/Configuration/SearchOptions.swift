@@ -46,7 +46,8 @@ package struct SearchOptions: Sendable {
     guard width * successors <= Self.rowLimit else {
       throw IVGError(
         .invalidArgument,
-        "width × successors is \(width * successors); at most \(Self.rowLimit) rows are drawn together")
+        "width × successors is \(width * successors); at most \(Self.rowLimit) rows are drawn together"
+      )
     }
     self.width = width
     self.successors = successors

@@ -200,7 +200,8 @@ struct Request {
       let trunk = try model.trunk(for: "an adapter")
       guard adapter.trunk === trunk else {
         throw IVGError(
-          .mismatch, "\(adapter.path): the adapter was opened for another model than \(model.label)")
+          .mismatch, "\(adapter.path): the adapter was opened for another model than \(model.label)"
+        )
       }
     }
     let difference =

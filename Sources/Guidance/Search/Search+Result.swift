@@ -69,7 +69,8 @@ extension Search {
     guard request.options.keepsAttribution, partCount > 0 else { return [] }
     var values = [Float](repeating: .nan, count: row.count * partCount)
     for plan in request.implicits {
-      let tuned = tracks[plan.tuned], untuned = tracks[plan.untuned]
+      let tuned = tracks[plan.tuned]
+      let untuned = tracks[plan.untuned]
       guard !tuned.isTextual, !untuned.isTextual else { continue }
       let first = tuned.states[slot].logProbabilities
       let second = untuned.states[slot].logProbabilities

@@ -48,7 +48,9 @@ extension Search {
       }
       try engine.run(cancel: cancel)
       for result in pending { try track.collect(result, rows[result.slot]) }
-      for slot in slots[first..<end] where rows[slot].state == .finished { track.releaseAnswer(slot) }
+      for slot in slots[first..<end] where rows[slot].state == .finished {
+        track.releaseAnswer(slot)
+      }
       first = end
     }
   }
@@ -56,7 +58,8 @@ extension Search {
   private func sum(_ slot: Int) -> Double {
     var score = 0.0
     for plan in request.implicits where plan.role.contains(.score) {
-      let tuned = tracks[plan.tuned], untuned = tracks[plan.untuned]
+      let tuned = tracks[plan.tuned]
+      let untuned = tracks[plan.untuned]
       var ratio = tuned.logProbability(slot) - untuned.logProbability(slot)
       if plan.lengthAverage { ratio /= Double(max(tuned.scoredCount(slot), 1)) }
       score += plan.weight * ratio

@@ -2,7 +2,10 @@ import Tokenizer
 
 /// What a call of `next` brought.
 package struct Step {
-  package enum Kind: UInt32 { case token = 0, chunk = 1 }
+  package enum Kind: UInt32 {
+    case token = 0
+    case chunk = 1
+  }
 
   package var kind: Kind
   /// −1 for a chunk.

@@ -86,7 +86,8 @@ extension ForwardProgram {
     } else {
       return nil
     }
-    let bytes = next.bytes(ofTiles: worker.tiles(of: next.outputs, inBlocks: later == .gate || later == .up))
+    let bytes = next.bytes(
+      ofTiles: worker.tiles(of: next.outputs, inBlocks: later == .gate || later == .up))
     return UnsafeRawBufferPointer(rebasing: bytes.prefix(Self.aheadBytes))
   }
 

@@ -107,7 +107,8 @@ package struct ModelConfiguration: Sendable {
       let factor = try file.metadata.float("\(name).rope.scaling.factor") ?? 1
       guard factor >= 1 else {
         throw IVGError(
-          .corruptFile, "\(file.path): \(name).rope.scaling.factor is \(factor), must be at least 1")
+          .corruptFile, "\(file.path): \(name).rope.scaling.factor is \(factor), must be at least 1"
+        )
       }
       return factor
     default:

@@ -16,7 +16,8 @@ struct TensorFinder {
   }
 
   /// As `matrix`, or nil if the file has no such tensor.
-  func optionalMatrix(_ name: String, outputs: Int, columns: Int) throws(IVGError) -> WeightMatrix? {
+  func optionalMatrix(_ name: String, outputs: Int, columns: Int) throws(IVGError) -> WeightMatrix?
+  {
     guard let tensor = file.tensor(name) else { return nil }
     guard tensor.columns == columns, tensor.rows == outputs else {
       throw IVGError(
