@@ -29,6 +29,7 @@ CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
 }
 
 /* Two of them at once: of up to 6 bits the sums of both stay within 16. */
+#define CIVG_DOT_TWO
 CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
   const __m256i ones = _mm256_set1_epi16(1), a = _mm256_set1_epi32((int32_t)load_u32(x));
   const __m256i b = _mm256_set1_epi32((int32_t)load_u32(y));

@@ -46,11 +46,6 @@ CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   return (v16i)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, _mm512_set1_epi32((int32_t)load_u32(x)));
 }
 
-/* Two of them at once. */
-CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
-  return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
-}
-
 /* Row by row within each vector, so that neighbouring instructions do not wait for each other. */
 CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,
                           const uint8_t *const *x, int bits) {

@@ -24,11 +24,6 @@ CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
                     _mm256_dpbusd_avx_epi32(lanes_high(sum), lanes_high(w), y));
 }
 
-/* Two of them at once. */
-CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
-  return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
-}
-
 CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,
                           const uint8_t *const *x, int bits) {
   CIVG_UNROLL for (int j = 0; j < n; j++) {

@@ -74,11 +74,6 @@ CIVG_INLINE v16i dot_four(v16i sum, v16i w, const uint8_t *x, int bits) {
   return dot_lane(sum, w, vreinterpretq_s8_u32(vdupq_n_u32(load_u32(x))), 0);
 }
 
-/* Two of them at once. */
-CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
-  return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
-}
-
 CIVG_INLINE void dot_rows(int T, int R, v16i (*sums)[CIVG_MOST_ROWS], const v16i *const *w, int n,
                           const uint8_t *const *x, int bits) {
   (void)bits, (void)T; /* CIVG_TILES is 1 */

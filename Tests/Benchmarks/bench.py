@@ -11,12 +11,9 @@ which other processes used the machine are measured again, a limited number of t
 """
 
 import argparse
-import ctypes
 import datetime
-import functools
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -24,6 +21,9 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from machine import bandwidth, compile_library, machine_seconds, processor_name
+from report import as_json, as_markdown, as_text, print_table, remarks_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -95,12 +95,6 @@ class Worker:
         return seconds, max(0.0, others - 0.02) / max(wall, 0.05)
 
 
-def machine_seconds() -> float:
-    """Processor time that all processes of the machine have used."""
-    fields = [int(x) for x in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    return (sum(fields[:3]) + sum(fields[5:7])) / os.sysconf("SC_CLK_TCK")
-
-
 def measure_pairs(workers: list[Worker], job: Job, pairs: int) -> dict:
     """Alternating runs of both engines, after one of each to warm up."""
     for worker in workers:
@@ -129,31 +123,6 @@ def over_plain(worker: Worker, job: Job, pairs: int) -> float:
         guided = worker(job.method, *job.arguments)
         ratios.append(guided / worker(job.method, text, "plain", 1, 1, 0, count))
     return statistics.median(ratios)
-
-
-@functools.cache
-def compile_library(source: str) -> Path | None:
-    """A C file of this folder as a library for this CPU; None without a compiler."""
-    library = ROOT / f".build/bench/{source}.so"
-    library.parent.mkdir(parents=True, exist_ok=True)
-    for compiler in ("clang", "cc"):
-        command = [compiler, "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-o", str(library)]
-        try:
-            subprocess.run([*command, str(HERE / f"{source}.c")], check=True)
-            return library
-        except (OSError, subprocess.CalledProcessError):
-            continue
-    return None
-
-
-def bandwidth(threads: int) -> float | None:
-    """Bytes per second that so many threads can read now; None without a compiler."""
-    library = compile_library("ceilings")
-    if not library:
-        return None
-    read = ctypes.CDLL(str(library)).read_bandwidth
-    read.restype = ctypes.c_double
-    return read(ctypes.c_size_t(1 << 30), threads, 7)
 
 
 def find_model(file_type: str) -> Path:
@@ -301,89 +270,6 @@ def peak_memory(label: str, path: Path, avx2: bool) -> dict:
         line[name] = worker.resident("VmHWM") - before - line["file"]
         worker.end()
     return line
-
-
-def figure(value: float, unit: str) -> str:
-    return f"{value * 1e3:.1f} ms" if unit == "s" else f"{value:.1f}/s"
-
-
-def remarks(line: dict) -> str:
-    parts = []
-    if "share_of_bandwidth" in line:
-        parts.append(f"{line['share_of_bandwidth']:.0%} of {line['read_bandwidth'] / 1e9:.0f} GB/s")
-    if "over_one_row" in line:
-        parts.append(f"{line['over_one_row']:.1f}× one row (llama.cpp {line['llama.cpp_over_one_row']:.1f}×)")
-    if "over_plain" in line:
-        theirs = f" (llama.cpp {line['llama.cpp_over_plain']:.1f}×)" if "llama.cpp_over_plain" in line else ""
-        parts.append(f"{line['over_plain']:.1f}× the time of plain{theirs}")
-    if line["disturbed"]:
-        parts.append(f"{line['disturbed']} of {line['pairs']} pairs disturbed")
-    return ", ".join(parts)
-
-
-def cells(line: dict) -> list[str]:
-    return [line["model"], str(line["threads"]), line["job"], figure(line["libivg"], line["unit"]),
-            figure(line["llama.cpp"], line["unit"]), f"{line['ratio']:.2f}",
-            "{:.2f}–{:.2f}".format(*line["ratios"]), remarks(line)]  # fmt: skip
-
-
-def memory_text(line: dict) -> str:
-    return (
-        f"{line['model']}: 16 rows × 64 tokens peak at the file ({line['file'] / 1e6:.0f} MB) "
-        f"{line['libivg'] / 1e6:+.0f} MB (llama.cpp {line['llama.cpp'] / 1e6:+.0f} MB)"
-    )
-
-
-def allocations_text(line: dict) -> str:
-    return f"{line['model']}: {line['libivg']:g} allocations a token (llama.cpp {line['llama.cpp']:g})"
-
-
-def remarks_of(report: dict) -> list[str]:
-    return [*map(memory_text, report["peak_memory"]), *map(allocations_text, report["allocations"])]
-
-
-HEADERS = ["model", "threads", "job", "libivg", "llama.cpp", "ratio", "range", ""]
-
-
-def as_text(line: dict) -> str:
-    return "{:5} {:>2}  {:38} {:>10} {:>10} {:>6}  {:11} {}".format(*cells(line))
-
-
-def print_table(lines: list[dict]) -> None:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        print("\n".join(as_text(line) for line in lines))
-        return
-    table = Table(*HEADERS)
-    for before, line in zip([None, *lines], lines):
-        if before and (before["model"], before["threads"]) != (line["model"], line["threads"]):
-            table.add_section()
-        table.add_row(*cells(line))
-    console = Console()
-    Console(width=max(console.width, 150)).print(table)
-
-
-def as_markdown(report: dict) -> str:
-    rows = [HEADERS, ["---"] * len(HEADERS), *(cells(line) for line in report["lines"])]
-    memory = "\n".join(f"* {text}" for text in remarks_of(report))
-    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return (
-        f"# {report['date']}\n\n{report['processor']}.\n"
-        f"A: {report['libivg']}. B: {report['llama.cpp']}.\n`{report['command']}`\n\n{table}\n\n{memory}\n"
-    )
-
-
-def as_json(report: dict) -> str:
-    return json.dumps(report, indent=1, ensure_ascii=False)
-
-
-def processor_name() -> str:
-    info = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    fields = dict(tuple(part.strip() for part in line.split(":", 1)) for line in info if ":" in line)
-    name = fields.get("model name", platform.processor())
-    return f"{name} (family {fields.get('cpu family')}, model {fields.get('model')}), {os.cpu_count()} processors"
 
 
 def main() -> None:

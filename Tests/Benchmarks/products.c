@@ -6,7 +6,8 @@
  *     ./products [outputs columns] [kernels]       576 1536 by default, the best kernels of this CPU
  *
  * Prints G multiply-adds a second: the median of eleven runs over eight matrices in turn, which together do not
- * fit in the second-level cache.
+ * fit in the second-level cache. A product takes a time for its weights and a time for each row; from 16 and 64 rows
+ * follow the rate that rows alone would reach, and the weights' share of the time of eight rows.
  */
 #define _POSIX_C_SOURCE 199309L
 #include <stdio.h>
@@ -72,14 +73,19 @@ int main(int count, char **words) {
     for (size_t i = 0; i < columns; i++) values[i] = (float)rand() / (float)RAND_MAX - 0.5f;
     kernels->quantize_row(values, columns, blocks + r * columns / 32);
   }
+  double rates[MOST_ROWS + 1];
   printf("%s, %zu x %zu\n      ", kernels->name, outputs, columns);
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) printf("%7zu", rows[i]);
+  printf("   rows alone   weights in 8");
   for (int type = 0; type < (int)(sizeof types / sizeof *types); type++) {
     if (columns % types[type].block_columns) continue;
     printf("\n%-6s", types[type].name);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-      printf("%7.0f", rate(kernels, type, outputs, columns, rows[i], weights, blocks, out, scratch));
+      rates[rows[i]] = rate(kernels, type, outputs, columns, rows[i], weights, blocks, out, scratch);
+      printf("%7.0f", rates[rows[i]]);
     }
+    double alone = 48 / (64 / rates[64] - 16 / rates[16]);
+    printf("%13.0f%14.0f %%", alone, 100 * (1 - rates[8] / alone));
   }
   putchar('\n');
   return 0;

@@ -8,9 +8,9 @@
  *   half16(h), to_half16(f)    half precision to float and, to nearest even, back
  *   spread_bits(v)             the low four bits of every lane, each to bit 4 of its own byte
  *   dot_four(sum, w, x, bits)  sum + dot of the 4 bytes of each lane of w with those at x
- *   dot_two(w, x, v, y, bits)  dot of w with those at x, and of v with those at y; of types that are not in words
  *   dot_rows(T, R, sums, w, n, x, bits)
  *                              sums[t][r] += dot of the 4 n bytes of each lane of w[t] with those at x[r]
+ *   CIVG_DOT_TWO               defined where there is a dot_two of its own, see blocks.h
  *   CIVG_WORDS                 1 where 8-bit weights are multiplied in words of 16 bits, by this:
  *   dot_words(R, sums, w, x)   sums[r] += dot of the 32 words of each lane of w[0] ... w[15] with those at x[r]; both have
  *                              the even columns of a block first

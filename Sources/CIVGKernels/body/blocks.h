@@ -56,6 +56,13 @@ CIVG_INLINE v16f add_halves(int type, const tile_block *b, const row_cursor *x, 
   return acc;
 }
 
+#ifndef CIVG_DOT_TWO
+/* Dot of w with the 4 bytes at x, and of v with those at y. For types that are not in words. */
+CIVG_INLINE v16i dot_two(v16i w, const uint8_t *x, v16i v, const uint8_t *y, int bits) {
+  return dot_four(dot_four(splat_i(0), w, x, bits), v, y, bits);
+}
+#endif
+
 /* The weights that meet the high parts of one half of row r. */
 CIVG_INLINE v16i high_weights(const tile_block *b, const row_cursor *x, int r, int half) {
   v16i w;

@@ -63,9 +63,9 @@ struct Request {
 
   /// Rows that are drawn together, and slots to keep the best of them.
   var rowCount: Int { search.rowCount }
+  var slotCount: Int { rowCount == 1 ? 1 : rowCount + search.width }
   /// Whether a track is read before rows are copied: see `Track.readsParents`.
   func readsParents(_ track: TrackPlan) -> Bool { track.isScoredLater && rowCount > 1 }
-  var slotCount: Int { rowCount == 1 ? 1 : rowCount + search.width }
   var hasScores: Bool {
     !scorers.isEmpty || implicits.contains { $0.role.contains(.score) }
       || explicits.contains { $0.role.contains(.score) }
