@@ -3,7 +3,7 @@ import PackageDescription
 
 // One target per room; a room may use only the rooms below it, and the compiler holds it to that.
 //
-//   IVG → Guidance → Transformer → Tokenizer → GGUF → Tensor → CIVGKernels
+//   IVG → Training → Guidance → Transformer → Tokenizer → GGUF → Tensor → CIVGKernels
 //
 // Tests depend on the rooms, never on IVG: its linker settings make a self-contained shared library.
 
@@ -37,8 +37,12 @@ let package = Package(
       name: "Guidance", dependencies: ["Transformer", "Tokenizer", "Tensor", "CIVGKernels"],
       exclude: ["README.md"], swiftSettings: roomSettings),
     .target(
+      name: "Training",
+      dependencies: ["Guidance", "Transformer", "Tokenizer", "GGUF", "Tensor", "CIVGKernels"],
+      exclude: ["README.md"], swiftSettings: roomSettings),
+    .target(
       name: "IVG",
-      dependencies: ["CIVG", "Guidance", "Transformer", "Tokenizer", "GGUF", "Tensor"],
+      dependencies: ["CIVG", "Training", "Guidance", "Transformer", "Tokenizer", "GGUF", "Tensor"],
       swiftSettings: roomSettings,
       linkerSettings: [
         .unsafeFlags(
@@ -59,5 +63,11 @@ let package = Package(
     .testTarget(
       name: "GuidanceTests",
       dependencies: ["Guidance", "Tensor", "Tokenizer", "Transformer", "TestSupport"]),
+    .testTarget(
+      name: "TrainingTests",
+      dependencies: [
+        "Training", "Guidance", "Transformer", "Tokenizer", "GGUF", "Tensor", "CIVGKernels",
+        "TestSupport",
+      ]),
   ]
 )
