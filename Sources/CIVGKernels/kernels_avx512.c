@@ -21,6 +21,8 @@
 #define CIVG_FLOAT_ROWS 4
 #define CIVG_HEADS 8
 #define CIVG_CHAINS 16
+#define CIVG_CHAIN_ROWS 14
+#define CIVG_CHAIN_VECTORS 2
 #define CIVG_FUSED 2
 #define CIVG_FLOAT_FUSED 4
 #define CIVG_QUARTERS 2

@@ -14,6 +14,8 @@
 #define CIVG_FLOAT_ROWS 1
 #define CIVG_HEADS 1
 #define CIVG_CHAINS 1
+#define CIVG_CHAIN_ROWS 1
+#define CIVG_CHAIN_VECTORS 1
 #define CIVG_FUSED 0
 #define CIVG_FLOAT_FUSED 0
 #define CIVG_QUARTERS 0

@@ -10,6 +10,8 @@
 #define CIVG_FLOAT_ROWS 1
 #define CIVG_HEADS 4
 #define CIVG_CHAINS 4
+#define CIVG_CHAIN_ROWS 6
+#define CIVG_CHAIN_VECTORS 1
 #define CIVG_FUSED 2
 #define CIVG_FLOAT_FUSED 2
 #define CIVG_QUARTERS 1

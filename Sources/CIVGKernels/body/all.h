@@ -19,6 +19,8 @@
  *   CIVG_FLOAT_ROWS, CIVG_HEADS
  *                              rows of floats with four accumulators each, heads (a multiple of 4, or 1) that do
  *   CIVG_CHAINS                accumulators that fit in registers beside what they read
+ *   CIVG_CHAIN_ROWS, CIVG_CHAIN_VECTORS
+ *                              rows, and vectors (1 or 2) of columns, whose chains fit in registers together
  *   CIVG_QUARTERS              rows up to which dot products come before the transpose, by these two:
  *   spread16(x)                16 bytes in every quarter of a vector
  *   dot_quarters(a, x, b, y, bits)
@@ -42,6 +44,7 @@
 #include "elementwise.h"
 #include "attention.h"
 #include "vocabulary.h"
+#include "training.h"
 
 _Static_assert(CIVG_TILES * CIVG_SLICE_BLOCKS * sizeof(tile_block) <= CIVG_SCRATCH_BYTES, "a slice outgrows scratch");
 _Static_assert(CIVG_SLICE_COLUMNS * sizeof(v16f) <= CIVG_SCRATCH_BYTES, "a slice outgrows scratch");
@@ -73,6 +76,18 @@ _Static_assert(sizeof(civg_block) == 64 && sizeof(v16i) == 64, "a block of activ
       .top_k = top_k,                                                                                      \
       .is_clean = is_clean,                                                                                \
       .dot = dot,                                                                                          \
+      .chain = chain,                                                                                      \
+      .unpack_rows = unpack_rows,                                                                          \
+      .unpack_columns = unpack_columns,                                                                    \
+      .rms_norm_backward = rms_norm_backward,                                                              \
+      .silu_multiply_backward = silu_multiply_backward,                                                    \
+      .softmax = softmax,                                                                                  \
+      .softmax_backward = softmax_backward,                                                                \
+      .log_probability_backward = log_probability_backward,                                                \
+      .sum_of_squares = sum_of_squares,                                                                    \
+      .transpose = transpose,                                                                              \
+      .adamw = adamw,                                                                                      \
+      .dropout = dropout,                                                                                  \
   }
 
 #endif /* CIVG_ALL_H */

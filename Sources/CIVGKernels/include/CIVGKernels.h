@@ -112,6 +112,41 @@ typedef struct civg_attention {
   float *scores;
 } civg_attention;
 
+/* ---- Training ------------------------------------------------------------------------------------------ */
+
+/* Columns of a panel, the unit in which the second operand of a chain is laid out. */
+#define CIVG_PANEL_COLUMNS 32
+
+/* out[i][j] = sum over k of a(i, k) b(k, j), one chain of fused multiply-adds in the order of k that begins at zero or,
+ * if `continues`, at what out holds. */
+typedef struct civg_chain {
+  const float *a;      /* a(i, k) = a[i * a_row + k * a_step] */
+  size_t a_row;
+  size_t a_step;
+  const float *b;      /* b(k, j) = b[j / 32 * b_panel + k * b_step + j % 32] */
+  size_t b_panel;
+  size_t b_step;
+  float *out;          /* [rows, out_stride] */
+  size_t out_stride;
+  size_t rows;
+  size_t columns;
+  size_t depth;
+  int continues;
+} civg_chain;
+
+/* One step of AdamW: m and s are running means of the gradient and its square; p loses decay * p, then
+ * rate * (correction1 m) / (sqrt(correction2 s) + epsilon). Gradients are scaled first. */
+typedef struct civg_adamw {
+  float gradient_scale;
+  float beta1;
+  float beta2;
+  float epsilon;
+  float rate;
+  float decay;
+  float correction1;
+  float correction2;
+} civg_adamw;
+
 /* ---- The table ------------------------------------------------------------------------------------------ */
 
 typedef struct civg_kernels {
@@ -168,6 +203,34 @@ typedef struct civg_kernels {
   int (*is_clean)(const float *x, size_t n);
   /* Dot product of two float vectors, in the lane order of the other kernels. */
   float (*dot)(const float *x, const float *y, size_t n);
+
+  /* ---- Training. What is named d... is the derivative of a loss by the thing named. */
+
+  void (*chain)(const civg_chain *c);
+  /* Weights as the second operand of a chain over columns: panel[k][i] = element `column` + k of output `output` + i,
+   * 0 for i >= outputs. `column` begins a block, outputs <= 32. panel: [columns][32]. */
+  void (*unpack_rows)(const civg_matrix *w, size_t output, size_t outputs, size_t column, size_t columns, float *panel);
+  /* The same for a chain over outputs: panels[j / 32][o][j % 32] = element `column` + j of output `output` + o.
+   * `column` and, but for the matrix's end, `columns` are whole blocks and panels. panels: [columns / 32][outputs][32],
+   * the last filled up with zeros. */
+  void (*unpack_columns)(const civg_matrix *w, size_t output, size_t outputs, size_t column, size_t columns,
+                         float *panels);
+  /* dx += derivative of rms_norm by x. */
+  void (*rms_norm_backward)(const float *x, const float *weight, const float *dy, size_t n, float epsilon, float *dx);
+  /* dgate holds the derivative by silu(gate) * up, and then that by gate; dup and the product itself are stored. */
+  void (*silu_multiply_backward)(const float *gate, const float *up, float *dgate, float *dup, float *product, size_t n);
+  /* x = softmax(scale * x) of the first n; the rest up to `width` is 0. scale > 0. */
+  void (*softmax)(float *x, size_t n, size_t width, float scale);
+  /* dp becomes the derivative by x: scale * p (dp - sum(p dp)) of the first n; the rest up to `width` is 0. */
+  void (*softmax_backward)(const float *p, float *dp, size_t n, size_t width, float scale);
+  /* x, whose log_sum_exp is given, becomes scale * d log p(token) / dx = scale * (one-hot(token) - softmax(x)). */
+  void (*log_probability_backward)(float *x, size_t n, size_t token, double log_sum, float scale);
+  double (*sum_of_squares)(const float *x, size_t n);
+  /* out[j][i] = x[i * stride + j] for i < rows, 0 for the rest of a row of `width`; j < columns. out: [columns][width] */
+  void (*transpose)(const float *x, size_t stride, size_t rows, size_t columns, float *out, size_t width);
+  void (*adamw)(const civg_adamw *a, float *parameters, const float *gradients, float *first, float *second, size_t n);
+  /* out = (adds: out +) x / (1 - rate), or 0 with probability `rate`, by a number made of `key` and the index. */
+  void (*dropout)(const float *x, float *out, size_t n, float rate, uint64_t key, int adds);
 } civg_kernels;
 
 /* The table for this CPU. `name` (may be NULL) forces one: NULL comes back if this CPU cannot run it. */

@@ -60,9 +60,7 @@ final class ForwardBuffers {
     workerScratch = pieces.take(UInt8.self, count: workerCount * scratchPerWorker)
     innerBuffer = try AlignedBuffer(count: 0)
     for pair in 0..<c.rotaryPairs {
-      let exponent = -Double(pair) / Double(c.rotaryPairs)
-      let factor = trunk.rotaryFactors.map { Double($0[pair]) } ?? 1
-      frequencies[pair] = pow(c.rotaryBase, exponent) / (c.rotaryScale * factor)
+      frequencies[pair] = trunk.rotationFrequency(pair)
     }
   }
 

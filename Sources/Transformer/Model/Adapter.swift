@@ -5,10 +5,10 @@ import Tensor
 /// Borrowed views into a mapped GGUF adapter file, as llama.cpp reads and writes them. Immutable.
 package final class Adapter: @unchecked Sendable {
   /// One adapted projection.
-  struct Delta {
-    let a: WeightMatrix  // [rank, columns]
-    let b: WeightMatrix  // [outputs, rank]
-    let scale: Float
+  package struct Delta {
+    package let a: WeightMatrix  // [rank, columns]
+    package let b: WeightMatrix  // [outputs, rank]
+    package let scale: Float
 
     /// Where both lie in memory; nil if they are far apart.
     var bytes: UnsafeRawBufferPointer? {
@@ -82,7 +82,7 @@ package final class Adapter: @unchecked Sendable {
   }
 
   /// The delta of one projection, or nil if it is not adapted.
-  func delta(layer: Int, _ projection: Projection) -> Delta? {
+  package func delta(layer: Int, _ projection: Projection) -> Delta? {
     deltas[layer * 7 + projection.rawValue]
   }
 

@@ -19,7 +19,7 @@ package enum Projection: Int, CaseIterable, Sendable {
   }
 
   /// The weight's shape in a model: outputs × columns.
-  func shape(_ configuration: ModelConfiguration) -> (outputs: Int, columns: Int) {
+  package func shape(_ configuration: ModelConfiguration) -> (outputs: Int, columns: Int) {
     let c = configuration
     switch self {
     case .query: return (c.querySize, c.hiddenSize)
@@ -33,12 +33,12 @@ package enum Projection: Int, CaseIterable, Sendable {
 
 /// The weights of one layer: borrowed views into the mapped file.
 package struct LayerWeights: @unchecked Sendable {
-  let projections: [WeightMatrix]  // [7] indexed by Projection, each [outputs, columns]
-  let biases: [UnsafePointer<Float>?]  // [7] each [outputs]
-  let attentionNorm: UnsafePointer<Float>  // [hidden]
-  let attentionNormBias: UnsafePointer<Float>?  // [hidden]
-  let feedForwardNorm: UnsafePointer<Float>  // [hidden]
-  let feedForwardNormBias: UnsafePointer<Float>?  // [hidden]
+  package let projections: [WeightMatrix]  // [7] indexed by Projection, each [outputs, columns]
+  package let biases: [UnsafePointer<Float>?]  // [7] each [outputs]
+  package let attentionNorm: UnsafePointer<Float>  // [hidden]
+  package let attentionNormBias: UnsafePointer<Float>?  // [hidden]
+  package let feedForwardNorm: UnsafePointer<Float>  // [hidden]
+  package let feedForwardNormBias: UnsafePointer<Float>?  // [hidden]
 
   /// Finds and checks the tensors of layer `index`.
   ///

@@ -8,14 +8,14 @@ package final class Trunk: @unchecked Sendable {
   /// Rows of the output matrix: the width of a logits vector. At least the tokenizer's vocabulary,
   /// more where a file pads it.
   package let outputSize: Int
-  let file: GGUFFile
+  package let file: GGUFFile
   /// The file's path, for messages.
   package var path: String { file.path }
-  let embedding: WeightMatrix  // [vocabulary, hidden]
-  let layers: [LayerWeights]  // [layers]
-  let outputNorm: UnsafePointer<Float>  // [hidden]
-  let outputNormBias: UnsafePointer<Float>?  // [hidden]
-  let output: WeightMatrix  // [vocabulary, hidden]; the embedding where the file ties them
+  package let embedding: WeightMatrix  // [vocabulary, hidden]
+  package let layers: [LayerWeights]  // [layers]
+  package let outputNorm: UnsafePointer<Float>  // [hidden]
+  package let outputNormBias: UnsafePointer<Float>?  // [hidden]
+  package let output: WeightMatrix  // [vocabulary, hidden]; the embedding where the file ties them
   /// Divides the rotation frequency of each pair (Llama 3's rope scaling).
   let rotaryFactors: UnsafePointer<Float>?  // [pairs]
 

@@ -14,8 +14,8 @@ package final class ValueHead: @unchecked Sendable {
   package let path: String
   /// nil if the head sits on the plain trunk.
   package let adapter: Adapter?
-  let weight: WeightMatrix  // [vocabulary, hidden] or [1, hidden]
-  let bias: Float
+  package let weight: WeightMatrix  // [vocabulary, hidden] or [1, hidden]
+  package let bias: Float
   private let file: GGUFFile
 
   /// Width of what it computes: the vocabulary it was made for, or 1.

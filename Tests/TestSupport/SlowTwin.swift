@@ -1,19 +1,22 @@
 import GGUF
 import Glibc
 import Tensor
-import TestSupport
 
 /// The forward pass once more, one statement per definition, in double precision; with the engine's
 /// two roundings or without: keys and values as half floats, and inputs of quantised weights as int8.
-final class SlowTwin {
-  let file: GGUFFile
-  let halfCache: Bool
-  let roundedInputs: Bool
+package final class SlowTwin {
+  package let file: GGUFFile
+  package let halfCache: Bool
+  package let roundedInputs: Bool
+  /// Low-rank deltas by tensor stem (`blk.0.attn_q`), for those who vary them: scale · B (A x).
+  package var deltas: [String: (a: [[Double]], b: [[Double]], scale: Double)] = [:]
   private let adapter: GGUFFile?
   private let name: String
   private var matrices: [String: [[Double]]] = [:]
 
-  init(_ fixture: String, adapter: String? = nil, halfCache: Bool, roundedInputs: Bool) throws {
+  package init(_ fixture: String, adapter: String? = nil, halfCache: Bool, roundedInputs: Bool)
+    throws
+  {
     self.adapter = try adapter.map { try GGUFFile(path: Fixtures.path($0)) }
     file = try GGUFFile(path: Fixtures.path(fixture))
     name = try file.metadata.string("general.architecture")!
@@ -22,7 +25,24 @@ final class SlowTwin {
   }
 
   /// The logits after each token.
-  func logits(_ tokens: [Int32]) throws -> [[Float]] {
+  package func logits(_ tokens: [Int32]) throws -> [[Float]] {
+    try finals(tokens).map { logits(of: $0).map { Float($0) } }
+  }
+
+  /// The logits of a final hidden state.
+  package func logits(of final: [Double]) -> [Double] {
+    apply(file.tensor("output.weight") == nil ? "token_embd" : "output", final)
+  }
+
+  /// log p(token) after a final hidden state.
+  package func logProbability(of token: Int32, after final: [Double]) -> Double {
+    let logits = logits(of: final)
+    let most = logits.max()!
+    return logits[Int(token)] - most - log(logits.reduce(0) { $0 + exp($1 - most) })
+  }
+
+  /// The final hidden state of each token, after the last norm.
+  package func finals(_ tokens: [Int32]) throws -> [[Double]] {
     let metadata = file.metadata
     let heads = try metadata.int("\(name).attention.head_count", in: 1...64)!
     let groups = try metadata.int("\(name).attention.head_count_kv", in: 1...64)!
@@ -73,8 +93,7 @@ final class SlowTwin {
         states[position] = add(states[position], apply(stem + "ffn_down", gated))
       }
     }
-    let output = file.tensor("output.weight") == nil ? "token_embd" : "output"
-    return states.map { apply(output, norm($0, "output_norm.weight")).map { Float($0) } }
+    return states.map { norm($0, "output_norm.weight") }
   }
 
   private func add(_ a: [Double], _ b: [Double]) -> [Double] { zip(a, b).map { $0 + $1 } }
@@ -91,6 +110,9 @@ final class SlowTwin {
       let scale = try! adapter.metadata.float("adapter.lora.alpha")! / Double(a.count)
       product = add(product, multiply(b, multiply(a, x)).map { $0 * scale })
     }
+    if let delta = deltas[stem] {
+      product = add(product, multiply(delta.b, multiply(delta.a, x)).map { $0 * delta.scale })
+    }
     return product
   }
 
@@ -99,7 +121,7 @@ final class SlowTwin {
   }
 
   /// All rows of a tensor, decoded.
-  private func matrix(_ name: String) -> [[Double]] {
+  package func matrix(_ name: String) -> [[Double]] {
     if let known = matrices[name] { return known }
     let source = file.tensor(name) == nil ? adapter! : file
     let tensor = source.tensor(name)!

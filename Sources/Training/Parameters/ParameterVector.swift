@@ -1,0 +1,27 @@
+import Tensor
+
+/// Everything that a run trains, as one vector of numbers, with the gradient and the optimiser's running
+/// means beside it. Adapters and heads are named parts of it.
+///
+/// Threads: workers may write disjoint parts at the same time.
+package final class ParameterVector: @unchecked Sendable {
+  package let count: Int
+  package let values: AlignedBuffer<Float>  // [count]
+  package let gradients: AlignedBuffer<Float>  // [count]
+  package let firstMoments: AlignedBuffer<Float>  // [count]
+  package let secondMoments: AlignedBuffer<Float>  // [count]
+
+  /// Throws `.outOfMemory`.
+  package init(count: Int) throws(IVGError) {
+    self.count = count
+    values = try AlignedBuffer(count: count)
+    gradients = try AlignedBuffer(count: count)
+    firstMoments = try AlignedBuffer(count: count)
+    secondMoments = try AlignedBuffer(count: count)
+  }
+
+  /// Bytes of a vector of that many numbers.
+  package static func bytes(count: Int) -> Int { 4 * 4 * count }
+
+  package func clearGradients() { gradients.pointer.update(repeating: 0, count: count) }
+}
