@@ -20,7 +20,8 @@
  *     ivg_error_free(error); ivg_session_free(session); ivg_model_free(model);
  *
  * Contents: 1 Version and status - 2 Errors - 3 Log - 4 Files - 5 Models and tokens - 6 Adapters and value heads -
- *           7 Guidance - 8 Sessions - 9 Generating - 10 Results - 11 Sequences - 12 Scoring - 13 Hosted models
+ *           7 Guidance - 8 Sessions - 9 Generating - 10 Results - 11 Sequences - 12 Scoring - 13 Hosted models -
+ *           14 Training
  *
  *
  * Rules that hold everywhere
@@ -43,7 +44,7 @@
  *             A function taking `ivg_x *` needs that no other call on that object is running; which thread
  *             makes it does not matter. Models, adapters, value heads and guidances are immutable once made
  *             (a guidance: once it is passed to a session) and may be shared by any number of sessions.
- *             ivg_session_cancel() is the one exception: it may be called at any time. A sequence belongs to
+ *             ivg_session_cancel() and ivg_trainer_cancel() are the exceptions: they may be called at any time. A sequence belongs to
  *             its session: one call at a time on all of them together. A session starts its own worker threads
  *             when it is created; nothing runs at load. No handle may be used in a child after fork().
  * Misuse.     A NULL where none is allowed, or a handle after its free, is undefined behaviour. Everything else -
@@ -751,6 +752,209 @@ IVG_API IVG_MUST_USE ivg_status ivg_model_create_hosted(ivg_model *IVG_NULLABLE 
                                                         const ivg_model *vocabulary,
                                                         const ivg_hosted_options *options,
                                                         ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ---- 14 Training ---------------------------------------------------------------------------------------- */
+
+/* Trains what guided decoding needs - adapters and value heads - on the CPU, over the mapped weights of a model, which
+ * stay as they are. Training is pulled like generating: each ivg_trainer_next is one step.
+ *
+ *     ivg_trainer_options options = {sizeof options};
+ *     options.objective = IVG_OBJECTIVE_PREFERENCE; options.data_path = "pairs.jsonl"; options.learning_rate = 5e-4;
+ *     status = ivg_trainer_create(&trainer, model, &options, &error);
+ *     while (status == IVG_OK && (status = ivg_trainer_next(trainer, &report, &error)) == IVG_OK)
+ *       printf("%llu %f\n", (unsigned long long)report.step, report.loss);
+ *     if (status == IVG_DONE) status = ivg_trainer_save(trainer, "tuned.gguf", &error);
+ *
+ * Data is JSON Lines in the layouts of TRL: {"prompt", "chosen", "rejected"}; {"prompt", "completion", "reward"};
+ * {"messages"}; prompts and completions may be lists of messages where the model's chat template is a known one. Every
+ * line is checked before the first step. What cannot be used is left out and listed, see ivg_trainer_problem.
+ *
+ * Same file, data, options and seed give the same bits, for any thread count, and whether or not a run was interrupted
+ * and resumed from its checkpoint. */
+typedef struct ivg_trainer ivg_trainer;
+
+/* What is minimised. */
+enum {
+  IVG_OBJECTIVE_SUPERVISED = 1, /* -log p of each completion token; the result is an adapter                          */
+  IVG_OBJECTIVE_PREFERENCE = 2, /* chosen over rejected, relative to the model or adapter it starts from (DPO); adapter */
+  IVG_OBJECTIVE_REWARD = 3,     /* a scalar head on the last token, chosen over rejected (Bradley-Terry)              */
+  IVG_OBJECTIVE_VALUE = 4       /* a head that values every prefix, from the reward of the whole (FUDGE, CD-Q)        */
+};
+
+/* Variants of an objective; 0 is the first of each. */
+enum {
+  IVG_LOSS_DEFAULT = 0,
+  IVG_LOSS_SIGMOID = 1,    /* PREFERENCE: DPO; with label_smoothing the conservative variant                */
+  IVG_LOSS_ROBUST = 2,     /* PREFERENCE: unbiased under label_smoothing's share of wrong labels            */
+  IVG_LOSS_IPO = 3,        /* PREFERENCE: (log-ratio a token - 1 / (2 beta))^2                              */
+  IVG_LOSS_REGRESSION = 4, /* VALUE: half the squared distance of every prefix to the reward (FUDGE)        */
+  IVG_LOSS_CLASSIFY = 5,   /* VALUE: cross-entropy of every prefix with the reward, which is within 0 ... 1 */
+  IVG_LOSS_CDQ = 6         /* VALUE: the expected value of the next token; the reward at the end (CD-Q)     */
+};
+
+/* Projections that an adapter changes. */
+enum {
+  IVG_PROJECTION_QUERY = 1,
+  IVG_PROJECTION_KEY = 2,
+  IVG_PROJECTION_VALUE = 4,
+  IVG_PROJECTION_OUTPUT = 8,
+  IVG_PROJECTION_GATE = 16,
+  IVG_PROJECTION_UP = 32,
+  IVG_PROJECTION_DOWN = 64
+};
+
+/* Flags of a trainer. */
+enum {
+  IVG_TRAINER_HEAD_ONLY = 1,     /* REWARD, VALUE: no adapter; hidden states are computed once                */
+  IVG_TRAINER_NO_END_TOKEN = 2,  /* completions are not followed by the end token: they may have gone on      */
+  IVG_TRAINER_STRICT = 4,        /* a line that cannot be used is an error                                    */
+  IVG_TRAINER_VOCABULARY_HEAD = 8, /* VALUE: a head with an output for every token instead of one             */
+  IVG_TRAINER_CONSTANT_RATE = 16 /* the learning rate stays after its warm-up, instead of a cosine down to 0  */
+};
+
+typedef struct ivg_trainer_options {
+  uint32_t struct_size;
+  uint32_t objective;                           /* IVG_OBJECTIVE_..., required                                        */
+  uint32_t loss;                                /* IVG_LOSS_...                                                       */
+  uint32_t flags;                               /* IVG_TRAINER_...                                                    */
+  const char *IVG_NULLABLE data_path;           /* JSON Lines, required                                               */
+  const char *IVG_NULLABLE evaluation_path;     /* JSON Lines; NULL: evaluation_fraction of the data                  */
+  const char *IVG_NULLABLE start_path;          /* an adapter, or a value head, to begin with; NULL: the model itself */
+  const char *IVG_NULLABLE checkpoint_path;     /* written while training, and resumed from if it is there; NULL: none */
+  const char *IVG_NULLABLE prompt_template;     /* text with {prompt}; NULL: the bare prompt                          */
+  double evaluation_fraction;                   /* share of the data that is not trained on; 0: none                  */
+  double epochs;                                /* 0: 1                                                               */
+  uint64_t max_steps;                           /* 0: as epochs say                                                   */
+  uint64_t seed;
+  uint64_t memory_budget;                       /* bytes beside the mapped file; 0: 1 GiB                             */
+  uint32_t thread_count;                        /* 0: the processors of the machine, at most 16                       */
+  uint32_t batch_size;                          /* lines a step; 0: 16                                                */
+  uint32_t max_tokens;                          /* of prompt and completion; 0: 512, or the context if that is less   */
+  uint32_t max_prompt_tokens;                   /* longer prompts lose their beginning; 0: half of max_tokens         */
+  uint32_t rank;                                /* of a new adapter; 0: 8                                             */
+  uint32_t projections;                         /* IVG_PROJECTION_... of a new adapter; 0: all                        */
+  float alpha;                                  /* of a new adapter, whose scale is alpha / rank; 0: twice the rank   */
+  float dropout;                                /* before the low-rank product, 0 ... 0.9                             */
+  float learning_rate;                          /* 0: 5e-4 with an adapter, 1e-3 for a head alone                     */
+  float warmup_fraction;                        /* of all steps; 0: 0.1; negative: none                               */
+  float weight_decay;
+  float beta1;                                  /* AdamW; 0: 0.9                                                      */
+  float beta2;                                  /* AdamW; 0: 0.999                                                    */
+  float clip_norm;                              /* of the gradient; 0: 1; negative: none                              */
+  float beta;                                   /* PREFERENCE; 0: 0.1                                                 */
+  float label_smoothing;                        /* PREFERENCE: 0 ... 0.499                                            */
+  uint32_t evaluate_every;                      /* steps; 0: at the end of each epoch                                 */
+  uint32_t patience;                            /* evaluations without a better loss before it ends; 0: never         */
+  uint32_t checkpoint_every;                    /* steps; 0: 50                                                       */
+  uint32_t reserved;
+} ivg_trainer_options;
+
+/* What one ivg_trainer_next has done. */
+enum {
+  IVG_REPORT_PREPARE = 1,  /* computed reference log-probabilities, or hidden states, of some lines */
+  IVG_REPORT_TRAIN = 2,    /* one step of the optimiser                                             */
+  IVG_REPORT_EVALUATE = 3  /* the whole evaluation split                                            */
+};
+
+/* Figures that an objective does not have are NaN. `struct_size` is set by the caller before each call. */
+typedef struct ivg_trainer_report {
+  uint32_t struct_size;
+  uint32_t kind;             /* IVG_REPORT_...                                                                  */
+  uint64_t step;             /* steps of the optimiser so far                                                   */
+  uint64_t step_count;       /* of the whole run                                                                */
+  uint64_t done;             /* of the phase at hand: lines prepared, steps made                                */
+  uint64_t total;
+  uint64_t token_count;      /* tokens that went through the model in this call                                 */
+  double seconds;            /* this call took                                                                  */
+  double tokens_per_second;
+  double epoch;              /* passes over the data so far                                                     */
+  double loss;
+  double learning_rate;
+  double gradient_norm;      /* before clipping                                                                 */
+  double accuracy;           /* share of pairs in which chosen is above rejected; SUPERVISED: NaN; VALUE: share of pairs
+                                of evaluated lines, as they follow each other, whose values are ordered as their rewards */
+  double margin;             /* mean distance of chosen above rejected: beta times log-ratio, or reward         */
+  double chosen;             /* mean of the same for chosen                                                     */
+  double rejected;           /* ... for rejected                                                                */
+  double kl;                 /* EVALUATE with an adapter: KL divergence of a token from the model it starts from, mean over
+                                completion tokens                                                               */
+  double correlation;        /* EVALUATE of VALUE: between the last prefix's value and the reward               */
+} ivg_trainer_report;
+
+/* ivg_trainer_options_init(): fills `options` with the defaults. Since 0.1. */
+IVG_API void ivg_trainer_options_init(ivg_trainer_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+
+/* ivg_trainer_create(): opens and checks the data, takes the memory, resumes from a checkpoint. Since 0.1.
+ *
+ * Reads the data once. A checkpoint must be of the same model, data and options (but for thread_count, memory_budget and
+ * checkpoint_every).
+ * Returns: IVG_OK; INVALID_ARGUMENT for an option out of its range, or data without a usable line; NOT_FOUND, IO,
+ *          CORRUPT_FILE; UNSUPPORTED for a model whose training is not known; MISMATCH for a start file of another model or
+ *          kind, or a checkpoint of another run; OUT_OF_MEMORY naming bytes needed and budget.
+ * Ownership: free `*out`; keeps `model` alive. Threads: any. */
+IVG_API IVG_MUST_USE ivg_status ivg_trainer_create(ivg_trainer *IVG_NULLABLE *IVG_NONNULL out,
+                                                   const ivg_model *model, const ivg_trainer_options *options,
+                                                   ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_trainer_free(): frees the trainer; NULL is fine. What was not saved is lost, but for the checkpoint. Since 0.1. */
+IVG_API void ivg_trainer_free(ivg_trainer *IVG_NULLABLE trainer) IVG_NOEXCEPT;
+
+/* ivg_trainer_next(): does the next piece of work, of a second or so. Since 0.1.
+ *
+ * Returns: IVG_OK and fills `report`; IVG_DONE when training has ended (and ever after); CANCELLED, after which the call may
+ *          be repeated and does that piece again; IO if data or checkpoint could not be read or written (a full disk leaves
+ *          the last good checkpoint; the call may be repeated). */
+IVG_API IVG_MUST_USE ivg_status ivg_trainer_next(ivg_trainer *trainer, ivg_trainer_report *report,
+                                                 ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_trainer_cancel(): makes the running, or else the next, ivg_trainer_next return IVG_ERROR_CANCELLED. Since 0.1.
+ * One atomic store. Threads: any, also from a signal handler. */
+IVG_API void ivg_trainer_cancel(ivg_trainer *trainer) IVG_NOEXCEPT;
+
+/* ivg_trainer_save(): writes the adapter or value head as it is now. Since 0.1.
+ *
+ * With an evaluation split and `patience`, after the end: as it was at its best evaluation. The file is an ordinary GGUF
+ * adapter or value head, in half precision. It appears complete, or not at all.
+ * Returns: IVG_OK; NOT_FOUND for a folder that does not exist; IO. */
+IVG_API IVG_MUST_USE ivg_status ivg_trainer_save(ivg_trainer *trainer, const char *path,
+                                                 ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_trainer_checkpoint(): writes the checkpoint now. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT without a checkpoint_path; IO. */
+IVG_API IVG_MUST_USE ivg_status ivg_trainer_checkpoint(ivg_trainer *trainer,
+                                                       ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* A line that cannot be used. `struct_size` is set by the caller. */
+typedef struct ivg_trainer_problem_info {
+  uint32_t struct_size;
+  uint32_t is_evaluation;    /* 1: in evaluation_path */
+  uint64_t line;             /* 1 is the first        */
+  const char *IVG_NULLABLE reason;
+} ivg_trainer_problem_info;
+
+/* ivg_trainer_problem_count(): how many lines were left out. The first 1000 of each file are described. Since 0.1. */
+IVG_API uint64_t ivg_trainer_problem_count(const ivg_trainer *trainer) IVG_NOEXCEPT;
+
+/* ivg_trainer_problem(): describes a line that was left out. Since 0.1.
+ * Returns: IVG_OK; INVALID_ARGUMENT past the last one that is described. Ownership: borrowed until ivg_trainer_free. */
+IVG_API IVG_MUST_USE ivg_status ivg_trainer_problem(const ivg_trainer *trainer, uint64_t index,
+                                                    ivg_trainer_problem_info *problem,
+                                                    ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* What a trainer trains with. `struct_size` is set by the caller. */
+typedef struct ivg_trainer_info {
+  uint32_t struct_size;
+  uint32_t kept_layers;        /* whose activations stay in memory; those of the others are computed twice */
+  uint64_t example_count;      /* usable lines that are trained on                                         */
+  uint64_t evaluation_count;   /* usable lines that are evaluated                                          */
+  uint64_t parameter_count;    /* trained numbers                                                          */
+  uint64_t step_count;         /* of the whole run                                                         */
+  uint64_t resumed_step;       /* steps that a checkpoint brought along                                    */
+  uint64_t memory;             /* bytes beside the mapped file                                             */
+} ivg_trainer_info;
+
+/* ivg_trainer_describe(): fills `info`. Since 0.1. */
+IVG_API void ivg_trainer_describe(const ivg_trainer *trainer, ivg_trainer_info *info) IVG_NOEXCEPT;
 
 #ifdef __cplusplus
 }
