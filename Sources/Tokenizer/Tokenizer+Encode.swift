@@ -45,7 +45,8 @@ extension Tokenizer {
     guard prompt.count <= Int(Int32.max) - min(completion.count, Int(Int32.max)) else {
       throw IVGError(
         .invalidArgument,
-        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most \(Int32.max) can be")
+        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most \(Int32.max) can be"
+      )
     }
     var output: [Int32] = []
     output.reserveCapacity((prompt.count + completion.count) / 3 + 8)

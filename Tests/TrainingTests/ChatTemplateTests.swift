@@ -132,7 +132,7 @@ import Training
     #expect(alone.completion == Array("A<|im_end|>".utf8))
   }
 
-  @Test func realModel() throws {
+  @Test func theModelOfTheDemo() throws {
     guard let path = realModel() else { return }
     let template = try ChatTemplate(file: GGUFFile(path: path))
     let text = try template.render(

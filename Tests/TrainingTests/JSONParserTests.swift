@@ -7,10 +7,11 @@ import Training
   @Test(arguments: [
     ("null", JSONValue.null), (" \t\r\n true ", .bool(true)), ("false", .bool(false)),
     ("0", .number(0)), ("-0", .number(-0.0)), ("-12.5e+2", .number(-1250)), ("1E-2", .number(0.01)),
-    ("123456789012345678901234567890", .number(123456789012345678901234567890)),
-    ("0.1", .number(0.1)), ("2.2250738585072011e-308", .number(2.2250738585072011e-308)),
+    ("123456789012345678901234567890", .number(123_456_789_012_345_678_901_234_567_890)),
+    ("0.1", .number(0.1)),
+    ("2.2250738585072011e-308", .number(Double.leastNormalMagnitude.nextDown)),
     ("1e400", .number(.infinity)), ("-1e400", .number(-.infinity)), ("1e-400", .number(0)),
-    ("9007199254740993", .number(9007199254740992)), ("5e-324", .number(5e-324)),
+    ("9007199254740993", .number(0x1p53)), ("5e-324", .number(.leastNonzeroMagnitude)),
     ("\"\"", .string([])), ("[]", .array([])), ("{}", .object([])), ("[ ]", .array([])),
     ("[1,[2],{}]", .array([.number(1), .array([.number(2)]), .object([])])),
     ("{ \"\" : [ ] }", .object([JSONMember(name: [], value: .array([]))])),
@@ -35,7 +36,8 @@ import Training
     ("-Infinity", 2), ("+1", 1), ("01", 2), ("-01", 3), ("1.", 3), (".5", 1), ("1e", 3), ("1e+", 4),
     ("-", 2), ("0x10", 2), ("1_000", 2), ("1 2", 3), ("[1,]", 4), ("[,1]", 2), ("[1 2]", 4),
     ("[1", 3), ("[", 2), ("]", 1), ("{", 2), ("{\"a\"}", 5), ("{\"a\":}", 6), ("{\"a\":1,}", 8),
-    ("{a:1}", 2), ("{'a':1}", 2), ("{\"a\":1 \"b\":2}", 8), ("{1:1}", 2), ("[1}", 3), ("{\"a\":1]", 7),
+    ("{a:1}", 2), ("{'a':1}", 2), ("{\"a\":1 \"b\":2}", 8), ("{1:1}", 2), ("[1}", 3),
+    ("{\"a\":1]", 7),
     ("\"", 1), ("\"abc", 1), ("[\"abc", 2), ("\"\\", 2), ("\"\\x\"", 3), ("\"\\u12\"", 6),
     ("\"\\u12G4\"", 6), ("\"\\ud800\"", 2), ("\"a\\udc00\"", 3), ("\"\\ud800\\u0041\"", 2),
     ("\"\\ud800\\ud800\"", 2), ("\"\\ud800x\"", 2), ("\"\\uDC00\\uD800\"", 2), ("\"a\tb\"", 3),
@@ -47,10 +49,12 @@ import Training
   }
 
   /// Bytes that are no UTF-8, and where the first wrong sequence begins.
-  @Test(arguments: [
-    [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80],
-    [0xF5, 0x80, 0x80, 0x80], [0xFF], [0xC3], [0xE2, 0x82], [0xF0, 0x9F, 0x98], [0xC3, 0x28],
-  ] as [[UInt8]])
+  @Test(
+    arguments: [
+      [0x80], [0xC0, 0x80], [0xC1, 0xBF], [0xE0, 0x80, 0x80], [0xED, 0xA0, 0x80],
+      [0xF4, 0x90, 0x80, 0x80],
+      [0xF5, 0x80, 0x80, 0x80], [0xFF], [0xC3], [0xE2, 0x82], [0xF0, 0x9F, 0x98], [0xC3, 0x28],
+    ] as [[UInt8]])
   func invalidUTF8(bytes: [UInt8]) {
     expectError(.corruptFile, "column 3:", "not UTF-8") { () throws(IVGError) in
       try parse(Array("\"a".utf8) + bytes + Array("\"".utf8))
@@ -94,14 +98,14 @@ import Training
   @Test func hugeNumbers() throws {
     let zeros = String(repeating: "0", count: 2_000_000)
     let clock = ContinuousClock()
-    let time = try clock.measure {
-      #expect(try parse("1" + zeros) == .number(.infinity))
-      #expect(try parse("0." + zeros + "1") == .number(0))
-      #expect(try parse("1." + zeros + "1") == .number(1))
-      #expect(try parse("1" + zeros + "e-2000000") == .number(1))
-      #expect(try parse("1e99999999999999999999") == .number(.infinity))
-      #expect(try parse("0e99999999999999999999") == .number(0))
-    }
+    let start = clock.now
+    #expect(try parse("1" + zeros) == .number(.infinity))
+    #expect(try parse("0." + zeros + "1") == .number(0))
+    #expect(try parse("1." + zeros + "1") == .number(1))
+    #expect(try parse("1" + zeros + "e-2000000") == .number(1))
+    #expect(try parse("1e99999999999999999999") == .number(.infinity))
+    #expect(try parse("0e99999999999999999999") == .number(0))
+    let time = clock.now - start
     // One digit far behind decides between two doubles.
     let half = "1.00000000000000011102230246251565404236316680908203125"
     #expect(try parse(half) == .number(1))
@@ -125,7 +129,8 @@ import Training
   @Test func randomMutations() throws {
     var random = RandomNumbers(seed: 4)
     let seed = Array(Self.sample.utf8)
-    let telling = Array(#"{}[]":,\u0eE+-.tfn"#.utf8) + [0, 0x1F, 0x7F, 0x80, 0xC3, 0xED, 0xF0, 0xFF]
+    let telling =
+      Array(#"{}[]":,\u0eE+-.tfn"#.utf8) + [0, 0x1F, 0x7F, 0x80, 0xC3, 0xED, 0xF0, 0xFF]
     var bytes = seed
     var fine = 0
     for round in 0..<50_000 {

@@ -88,7 +88,8 @@ package final class DataFile: Sendable {
       throw lines.changedError
     }
     do throws(IVGError) {
-      return try reader.read(line.withBytes { bytes throws(IVGError) in try JSONParser.parse(bytes) })
+      return try reader.read(
+        line.withBytes { bytes throws(IVGError) in try JSONParser.parse(bytes) })
     } catch { throw lines.changedError }
   }
 

@@ -25,7 +25,8 @@ package struct ExampleEncoder: Sendable {
     if options.appendsEnd && tokenizer.endToken == nil {
       throw IVGError(
         .invalidArgument,
-        "the model names no EOS token to end completions with; train without, or name one in the file")
+        "the model names no EOS token to end completions with; train without, or name one in the file"
+      )
     }
     self.tokenizer = tokenizer
     self.options = options

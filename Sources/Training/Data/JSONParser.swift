@@ -9,7 +9,7 @@ package struct JSONParser {
   /// Lists and objects inside each other, at most.
   package static let maximumDepth = 64
 
-  /// Values in one text, at most. A value takes some 80 bytes even where the text has only two: this
+  /// Values in one text, at most. A value takes far more memory than the two bytes it may have in the text: this
   /// bounds what a small text can cost.
   package static let maximumValues = 1 << 20
 

@@ -2,7 +2,7 @@
 ///
 /// Threads: a value, shareable. Depth is bounded by the parser, so that letting go of one cannot
 /// exhaust the stack.
-package indirect enum JSONValue: Equatable, Sendable {
+package enum JSONValue: Equatable, Sendable {
   case null
   case bool(Bool)
   /// The nearest double; beyond its range, an infinity.
