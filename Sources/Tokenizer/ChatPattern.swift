@@ -7,7 +7,7 @@ struct ChatPattern {
   }
 
   /// Templates longer than this are none that is known.
-  private static let maximumLength = 1 << 16
+  static let maximumLength = 1 << 16
 
   /// The pattern in its plain form, cut at the holes.
   private let pieces: [ArraySlice<UInt8>]
@@ -64,8 +64,8 @@ struct ChatPattern {
   }
 
   /// `source` without what means nothing: white space inside `{{ }}` and `{% %}`, outside strings,
-  /// goes where no word or sign needs it; in strings there `\n` becomes the newline; and the newline
-  /// after a last `%}` goes, as Jinja drops it.
+  /// goes where no word or sign needs it; in strings there `\n` becomes the newline; and the
+  /// newline after a last `%}` goes, as Jinja drops it.
   private static func plain(_ source: [UInt8]) -> [UInt8] {
     var result: [UInt8] = []
     result.reserveCapacity(source.count)

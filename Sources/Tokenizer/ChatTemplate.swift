@@ -19,7 +19,8 @@ package struct ChatTemplate: Sendable {
 
   /// Recognises the chat template of a model file.
   ///
-  /// Throws `.unsupported` if the file has none or it is not known; `.corruptFile` if it is no text.
+  /// Throws `.unsupported` if the file has none or it is not known; `.corruptFile` if it is no
+  /// text.
   package init(file: GGUFFile) throws(IVGError) {
     let key = "tokenizer.chat_template"
     guard let value = file.metadata[key] else {
@@ -30,7 +31,8 @@ package struct ChatTemplate: Sendable {
       throw IVGError(
         .corruptFile, "\(file.path): \(key) is \(value.kindName); it must be a string")
     }
-    try self.init(source: Array(source), label: file.path)
+    try self.init(
+      source: Array(source.prefix(ChatPattern.maximumLength + 1)), label: file.path)
   }
 
   /// Recognises the chat template `source`; `label` names it in messages. Throws `.unsupported`.

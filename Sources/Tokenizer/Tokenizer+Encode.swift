@@ -38,14 +38,16 @@ extension Tokenizer {
   /// The tokens of `prompt` followed by `completion`, as one text: special tokens are parsed in the
   /// prompt alone, never in the completion or across the border, but a merge may span it.
   ///
-  /// For text whose second part is not to be trusted with structure. `addBegin` and errors as above.
+  /// For text whose second part is not to be trusted with structure. `addBegin` and errors as
+  /// above.
   package func encode(
     prompt: [UInt8], completion: [UInt8], addBegin: Bool
   ) throws(IVGError) -> [Int32] {
     guard prompt.count <= Int(Int32.max) - min(completion.count, Int(Int32.max)) else {
       throw IVGError(
         .invalidArgument,
-        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most \(Int32.max) can be"
+        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most \(Int32.max) "
+          + "can be"
       )
     }
     var output: [Int32] = []

@@ -146,6 +146,7 @@ import Training
   }
 
   @Test func fingerprints() throws {
+    let reader = reader(.completion)
     let text = (0..<100).map(line).joined(separator: "\n")
     let fingerprint = try temporary.open(text).fingerprint
     #expect(try temporary.open(text).fingerprint == fingerprint)
@@ -156,7 +157,7 @@ import Training
       var other = bytes
       other[position] ^= 1
       temporary.fill(other)
-      others.insert(try DataFile(path: temporary.path, reader: reader(.completion)).fingerprint)
+      others.insert(try DataFile(path: temporary.path, reader: reader).fingerprint)
     }
     #expect(others.count == bytes.count + 1)
     for other in ["", "\0", "\0\0", text + "\n", text + "\0", String(text.dropLast())] {

@@ -24,7 +24,7 @@ final class TemporaryData {
 
   /// Replaces the file's content.
   func fill(_ bytes: some Collection<UInt8>) {
-    let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
     precondition(descriptor >= 0)
     let bytes = Array(bytes)
     var done = 0
@@ -35,6 +35,8 @@ final class TemporaryData {
       precondition(count > 0)
       done += count
     }
+    // Not O_TRUNC: some file systems then wait for the disk.
+    precondition(ftruncate(descriptor, off_t(done)) == 0)
     close(descriptor)
   }
 
@@ -107,8 +109,8 @@ func contents(of path: String) throws -> [UInt8] {
   }
 }
 
-/// The path of a real SmolLM2 file: environment variable IVG_TEST_MODEL, else in .build/models; nil,
-/// said on the console, when there is none.
+/// The path of a real SmolLM2 file: environment variable IVG_TEST_MODEL, else in .build/models;
+/// nil, said on the console, when there is none.
 func realModel() -> String? {
   let root = #filePath.split(separator: "/").dropLast(3).map { "/" + $0 }.joined()
   let path =

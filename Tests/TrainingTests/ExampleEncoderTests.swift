@@ -7,8 +7,8 @@ import Tokenizer
 import Training
 
 @Suite struct ExampleEncoderTests {
-  /// ids 0–2 are `<|endoftext|>`, `<|im_start|>` (BOS) and `<|im_end|>` (EOS); " the", "The" and the
-  /// like are tokens. No BOS is asked for.
+  /// ids 0–2 are `<|endoftext|>`, `<|im_start|>` (BOS) and `<|im_end|>` (EOS); " the", "The" and
+  /// the like are tokens. No BOS is asked for.
   let tiny = try! Tokenizer(file: GGUFFile(path: Fixtures.path("tiny-llama.gguf")))
 
   /// The same tokenizer with these changes to its file.

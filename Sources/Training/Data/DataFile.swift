@@ -1,15 +1,15 @@
 import GGUF
 import Tensor
 
-/// A JSON Lines file of examples that stays on the disk: checked once from beginning to end, then read
-/// line by line in any order.
+/// A JSON Lines file of examples that stays on the disk: checked once from beginning to end, then
+/// read line by line in any order.
 ///
-/// Takes 8 bytes of memory for a usable line; lines have at most 16 MiB. Lines end with `\n` or `\r\n`,
-/// the last one with or without; blank ones and a byte order mark are passed over. What cannot be used
-/// is remembered as a problem.
+/// Takes 8 bytes of memory for a usable line; lines have at most 16 MiB. Lines end with `\n` or
+/// `\r\n`, the last one with or without; blank ones and a byte order mark are passed over. What
+/// cannot be used is remembered as a problem.
 ///
-/// The file must not change while it is in use; if it does, `example(at:)` says so. It may be removed,
-/// or replaced by renaming.
+/// The file must not change while it is in use; if it does, `example(at:)` says so. It may be
+/// removed, or replaced by renaming.
 ///
 /// Ownership: holds a descriptor. Threads: immutable; calls may overlap.
 package final class DataFile: Sendable {
@@ -37,8 +37,8 @@ package final class DataFile: Sendable {
   /// For each usable line, its offset and the low 16 bits of its hash below that.
   private let entries: [UInt64]
 
-  /// Opens the file at `path` and checks every line with `reader`. A file without usable lines is no
-  /// error here. `cancel` is asked every MiB.
+  /// Opens the file at `path` and checks every line with `reader`. A file without usable lines is
+  /// no error here. `cancel` is asked every MiB.
   ///
   /// Throws `.notFound` if there is no such file; `.io` if it cannot be read or is no regular file;
   /// `.mismatch` if it changes while it is read; `.cancelled`.
@@ -75,8 +75,8 @@ package final class DataFile: Sendable {
 
   /// Reads example `index`, in the order of the file.
   ///
-  /// Throws `.invalidArgument` unless `index` is in 0 ..< `count`; `.mismatch` if the file has changed;
-  /// `.io`.
+  /// Throws `.invalidArgument` unless `index` is in 0 ..< `count`; `.mismatch` if the file has
+  /// changed; `.io`.
   package func example(at index: Int) throws(IVGError) -> Example {
     guard entries.indices.contains(index) else {
       throw IVGError(.invalidArgument, "\(path): there is no example \(index) among \(count)")

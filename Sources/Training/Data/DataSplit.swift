@@ -3,8 +3,8 @@ import Tensor
 /// Which of a file's examples are kept back for evaluation: a random choice that the seed fixes and
 /// nothing remembers.
 ///
-/// Both parts are numbered from 0. Train on `training(order[p])`, where `order` is a `ShuffledOrder` of
-/// `trainingCount`.
+/// Both parts are numbered from 0. Train on `training(order[p])`, where `order` is a
+/// `ShuffledOrder` of `trainingCount`.
 ///
 /// Threads: immutable, shareable.
 package struct DataSplit: Sendable {
@@ -17,10 +17,11 @@ package struct DataSplit: Sendable {
   /// Its first positions are for evaluation. An epoch that no run reaches.
   private let order: ShuffledOrder
 
-  /// Keeps back `fraction` of `count` examples, rounded to whole ones: none if it is 0, else at least
-  /// one, and never all. Of one example none is kept back.
+  /// Keeps back `fraction` of `count` examples, rounded to whole ones: none if it is 0, else at
+  /// least one, and never all. Of one example none is kept back.
   ///
-  /// Throws `.invalidArgument` unless `fraction` is at least 0 and below 1, and `count` not negative.
+  /// Throws `.invalidArgument` unless `fraction` is at least 0 and below 1, and `count` not
+  /// negative.
   package init(count: Int, fraction: Double, seed: UInt64) throws(IVGError) {
     guard count >= 0 else { throw IVGError(.invalidArgument, "\(count) examples cannot be") }
     guard fraction >= 0, fraction < 1 else {

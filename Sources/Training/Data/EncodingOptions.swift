@@ -2,18 +2,21 @@ import Tensor
 
 /// How examples become tokens.
 package struct EncodingOptions: Equatable, Sendable {
-  /// What stands around a prompt, as at inference: `{prompt}` is where it goes; nil is the bare prompt.
+  /// What stands around a prompt, as at inference: `{prompt}` is where it goes; nil is the bare
+  /// prompt.
   package let promptTemplate: [UInt8]?
 
-  /// Tokens of a prompt and a completion together, at most. A completion that is longer loses its end.
+  /// Tokens of a prompt and a completion together, at most. A completion that is longer loses its
+  /// end.
   package let maximumLength: Int
 
-  /// Tokens of a prompt, at most. A prompt that is longer loses its beginning, but for a BOS token that
-  /// the model asks for.
+  /// Tokens of a prompt, at most. A prompt that is longer loses its beginning, but for a BOS token
+  /// that the model asks for.
   package let maximumPromptLength: Int
 
-  /// Whether a completion that has not been cut ends with the tokenizer's end token, so that the model
-  /// learns to end there. A conversation's completion ends with the mark of its turn and gets none.
+  /// Whether a completion that has not been cut ends with the tokenizer's end token, so that the
+  /// model learns to end there. A conversation's completion ends with the mark of its turn and gets
+  /// none.
   package let appendsEnd: Bool
 
   /// Without `maximumPromptLength` a prompt may take half.

@@ -3,14 +3,14 @@ import Tokenizer
 
 /// Turns examples into tokens, as inference would read them.
 ///
-/// A prompt and the prompt with its completion are tokenised separately; the completion begins where
-/// the two differ. So a token that holds the end of the prompt and the beginning of the completion is
-/// part of the completion. Special tokens are parsed in prompts, and in completions only where a chat
-/// template wrote them.
+/// A prompt and the prompt with its completion are tokenised separately; the completion begins
+/// where the two differ. So a token that holds the end of the prompt and the beginning of the
+/// completion is part of the completion. Special tokens are parsed in prompts, and in completions
+/// only where a chat template wrote them.
 ///
-/// A prompt without any token begins with BOS, else EOS, as at inference. If there is neither, or the
-/// completion has melted into the prompt's first token, then the first token stands for the prompt and
-/// is not learned.
+/// A prompt without any token begins with BOS, else EOS, as at inference. If there is neither, or
+/// the completion has melted into the prompt's first token, then the first token stands for the
+/// prompt and is not learned.
 ///
 /// Ownership: keeps the tokenizer. Threads: immutable, shareable.
 package struct ExampleEncoder: Sendable {
@@ -25,7 +25,8 @@ package struct ExampleEncoder: Sendable {
     if options.appendsEnd && tokenizer.endToken == nil {
       throw IVGError(
         .invalidArgument,
-        "the model names no EOS token to end completions with; train without, or name one in the file"
+        "the model names no EOS token to end completions with; train without an end, or name one in "
+          + "the file"
       )
     }
     self.tokenizer = tokenizer

@@ -4,16 +4,18 @@ import Tokenizer
 /// Makes an `Example` of a parsed line of data, in one of the layouts that users of TRL have:
 ///
 ///     {"prompt": "…", "chosen": "…", "rejected": "…"}
-///     {"prompt": "…", "completion": "…", "reward": 0.5}     reward: for `DataLayout.rewarded` only
-///     {"text": "…", "reward": 0.5}                          a completion without prompt
-///     {"messages": […], "reward": 0.5}                      the last message is the completion
-///     {"prompt": […], "chosen": […], "rejected": […]}       likewise {"prompt": […], "completion": […]}
-///     {"chosen": […], "rejected": […]}                      the prompt is what both begin with
+///     {"prompt": […], "chosen": […], "rejected": […]}
+///     {"chosen": […], "rejected": […]}        the prompt is the messages that both begin with
+///     {"prompt": "…", "completion": "…"}
+///     {"prompt": […], "completion": […]}
+///     {"messages": […]}                       the last message is the completion
+///     {"text": "…"}                           a completion without prompt
 ///
 /// where […] is a list of messages, {"role": "user", "content": "…"}. Roles are system, user and
-/// assistant; a completion is one message of the assistant's. `null` is as good as absent, and fields
-/// that are not named here are ignored. If a line has several layouts, the first in this list that
-/// fits what is wanted counts.
+/// assistant; a completion is one message of the assistant's. With "reward", a number, all but the
+/// first three serve `DataLayout.rewarded`; the first three serve `.preference`; all serve
+/// `.completion`. Of several layouts on a line the first in this list counts. `null` is as good as
+/// absent; fields that are not named here are ignored.
 ///
 /// Threads: immutable, shareable.
 package struct ExampleReader: Sendable {
@@ -23,7 +25,8 @@ package struct ExampleReader: Sendable {
   /// Writes conversations; or why there is nothing that does.
   private let chatTemplate: Result<ChatTemplate, IVGError>
 
-  /// `chatTemplate` is asked for only by lines with messages; if it is an error, that is their reason.
+  /// `chatTemplate` is asked for only by lines with messages; if it is an error, that is their
+  /// reason.
   package init(layout: DataLayout, chatTemplate: Result<ChatTemplate, IVGError>) {
     self.layout = layout
     self.chatTemplate = chatTemplate

@@ -2,15 +2,16 @@ import Tensor
 import Tokenizer
 
 /// Reads one JSON text, strictly by RFC 8259: no comments, no trailing commas, no NaN; strings are
-/// valid UTF-8 and their surrogates come in pairs. A byte order mark is an error, as the RFC allows.
+/// valid UTF-8 and their surrogates come in pairs. A byte order mark is an error, as the RFC
+/// allows.
 ///
 /// Ownership: borrows the bytes for the call; the value has copies. Threads: any.
 package struct JSONParser {
   /// Lists and objects inside each other, at most.
   package static let maximumDepth = 64
 
-  /// Values in one text, at most. A value takes far more memory than the two bytes it may have in the text: this
-  /// bounds what a small text can cost.
+  /// Values in one text, at most. A value takes far more memory than the two bytes it may have in
+  /// the text: this bounds what a small text can cost.
   package static let maximumValues = 1 << 20
 
   let bytes: UnsafeRawBufferPointer
@@ -24,8 +25,8 @@ package struct JSONParser {
 
   /// The value that all of `bytes`, but for white space around it, stands for.
   ///
-  /// Throws `.corruptFile` with a message like "column 17: a string has no end", where columns count
-  /// bytes from 1.
+  /// Throws `.corruptFile` with a message like "column 17: a string has no end", where columns
+  /// count bytes from 1.
   package static func parse(_ bytes: UnsafeRawBufferPointer) throws(IVGError) -> JSONValue {
     var parser = JSONParser(bytes)
     let value = try parser.value()

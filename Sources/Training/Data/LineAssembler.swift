@@ -2,8 +2,8 @@ import Glibc
 
 /// Makes lines out of blocks of bytes.
 ///
-/// Copies only what lies across blocks; of a line that is too long it keeps nothing. A byte order mark
-/// at the very beginning is no part of the first line.
+/// Copies only what lies across blocks; of a line that is too long it keeps nothing. A byte order
+/// mark at the very beginning is no part of the first line.
 struct LineAssembler {
   private let maximumLength: Int
 

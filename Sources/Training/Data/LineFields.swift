@@ -2,8 +2,8 @@ import GGUF
 import Tensor
 import Tokenizer
 
-/// The fields of a line of data, checked as they are asked for. Errors are `.invalidArgument` and name
-/// the field.
+/// The fields of a line of data, checked as they are asked for. Errors are `.invalidArgument` and
+/// name the field.
 struct LineFields {
   /// A field that may be written in two ways.
   enum Content {

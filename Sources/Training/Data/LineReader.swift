@@ -4,8 +4,8 @@ import Tensor
 
 /// Reads a regular file line by line, in memory that the longest allowed line bounds.
 ///
-/// The file is read, never mapped: what another process does to it can give other bytes or an error,
-/// not a signal. A descriptor is held, so that a file renamed over the path changes nothing.
+/// The file is read, never mapped: what another process does to it can give other bytes or an
+/// error, not a signal. A descriptor is held, so that a file renamed over the path changes nothing.
 ///
 /// Ownership: owns the descriptor. Threads: immutable; calls may overlap.
 final class LineReader: Sendable {

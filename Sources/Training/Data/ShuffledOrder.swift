@@ -1,8 +1,8 @@
 /// A random order of 0 ..< count that nothing remembers: position `p` is computed from the seed and
 /// the epoch alone, so a run can go on from any place.
 ///
-/// A Feistel network on as many bits as `count` needs, walked until it falls below `count`. The orders
-/// are pinned: checkpoints count on them.
+/// A Feistel network on as many bits as `count` needs, walked until it falls below `count`. The
+/// orders are pinned: checkpoints count on them.
 ///
 /// Threads: immutable, shareable.
 package struct ShuffledOrder: Sendable {
@@ -16,7 +16,8 @@ package struct ShuffledOrder: Sendable {
   private let rightBits: UInt64
   private let seed: UInt64
 
-  /// The order of `epoch` of the run with `seed`; another for each of either. `count` is at least 0.
+  /// The order of `epoch` of the run with `seed`; another for each of either. `count` is at least
+  /// 0.
   package init(count: Int, seed: UInt64, epoch: UInt64) {
     precondition(count >= 0, "a negative count")
     self.count = count
