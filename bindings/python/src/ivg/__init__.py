@@ -33,8 +33,10 @@ from ._library import kernels_name, library_version
 from ._log import log_to_logging
 from ._managed import Managed
 from ._model import Adapter, HostedModel, Model, ModelInfo, ValueHead
+from ._prefer import Sample, Sampled, prefer, sample_rewards
 from ._results import Candidate, Completion, Step, Timings
 from ._sampling import SamplingOptions
+from ._scorer_command import CommandScorer
 from ._sequence import Sequence
 from ._session import Session
 from ._stream import Stream
@@ -48,6 +50,7 @@ __all__ = [
     "CancelledError",
     "Candidate",
     "ChunkBeamSearch",
+    "CommandScorer",
     "Completion",
     "ContextFullError",
     "CorruptFileError",
@@ -67,6 +70,8 @@ __all__ = [
     "NotFoundError",
     "OutOfMemoryError",
     "Role",
+    "Sample",
+    "Sampled",
     "SamplingOptions",
     "Scorer",
     "Sequence",
@@ -81,4 +86,6 @@ __all__ = [
     "kernels_name",
     "library_version",
     "log_to_logging",
+    "prefer",
+    "sample_rewards",
 ]

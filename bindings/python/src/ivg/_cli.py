@@ -40,6 +40,7 @@ from ivg._cli_common import (
     write,
     write_json,
 )
+from ivg._cli_prefer import prefer
 from ivg._sampling import SamplingKeywords
 
 app = typer.Typer(
@@ -374,6 +375,9 @@ def bench(
 
 def _phases(timings: ivg.Timings) -> dict[str, float]:
     return {name: value for name, value in dataclasses.asdict(timings).items() if not name.endswith("_count")}
+
+
+app.command()(prefer)
 
 
 def _print_version(wanted: bool) -> None:
