@@ -40,6 +40,8 @@ from ivg._cli_common import (
     write,
     write_json,
 )
+from ivg._cli_evaluate import evaluate
+from ivg._cli_plot import plot
 from ivg._cli_prefer import prefer
 from ivg._sampling import SamplingKeywords
 
@@ -378,6 +380,8 @@ def _phases(timings: ivg.Timings) -> dict[str, float]:
 
 
 app.command()(prefer)
+app.command()(evaluate)
+app.command()(plot)
 
 
 def _print_version(wanted: bool) -> None:

@@ -55,8 +55,8 @@ def batch_size(prompts_per_batch: int, reads_all: bool) -> int:
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, total: int, done: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar on standard error, if that is a terminal. What comes out moves it to a number, with a note."""
+def progress_bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on standard error, if that is a terminal: what comes out is called with done, total and a note."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -67,8 +67,8 @@ def progress_bar(what: str, total: int, done: int) -> Iterator[Callable[[int, st
         TextColumn("{task.fields[note]}", style="dim"),
     )
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=total, completed=done, note="")
-        yield lambda number, note: progress.update(task, completed=number, note=note)
+        task = progress.add_task(what, total=None, note="")
+        yield lambda done, total, note: progress.update(task, completed=done, total=total, note=note)
 
 
 def settings_of(options: Mapping[str, Any], *without: str) -> dict[str, Any]:

@@ -167,13 +167,13 @@ def _write_all(
 ) -> None:
     """Writes what comes, prompt by prompt, and says at the end what there is."""
     before, pair_count, values = files.done, 0, []
-    with progress_bar("sampling", total, before) as show:
+    with progress_bar("sampling") as show:
         for some in found:
             made = pairs_of(some)
             files.append([made, some.records()], 1)
             pair_count += len(made)
             values += [sample.reward for sample in some.samples]
-            show(files.done, f"{pair_count} pairs, mean reward {statistics.fmean(values):.3f}")
+            show(files.done, total, f"{pair_count} pairs, mean reward {statistics.fmean(values):.3f}")
     new = files.done - before
     kept = f", {before} were there" if before else ""
     mean = f", mean reward {statistics.fmean(values):.4f}" if values else ""
