@@ -142,6 +142,8 @@ def prefer(
 
 
 def _outputs(output: Path, rewards: Path | None) -> list[Path]:
+    if rewards is not None and rewards.name == output.name:
+        raise Failure("--output and --rewards need different names")
     return [output] if rewards is None else [output, rewards]
 
 

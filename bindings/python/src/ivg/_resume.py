@@ -35,7 +35,8 @@ class GrowingFiles:
                 self._note(0, sizes)
             for path, size in zip(self._paths, sizes, strict=True):
                 self._files.append(open(path, "ab"))  # noqa: SIM115
-                self._files[-1].truncate(size)
+                if self._files[-1].tell() > size:
+                    self._files[-1].truncate(size)
         except BaseException:
             self.close()
             raise
@@ -49,21 +50,26 @@ class GrowingFiles:
             raise InvalidArgumentError(f"{taken} exists, and {self._progress.name} is not beside {first}; {advice}")
         try:
             found = json.loads(self._progress.read_text(encoding="utf-8"))
-            done, digest, sizes = int(found["prompts"]), str(found["digest"]), [int(size) for size in found["sizes"]]
-            settings = dict(found["settings"])
-        except (ValueError, KeyError, TypeError) as error:
+            done, digest, settings = int(found["prompts"]), str(found["digest"]), dict(found["settings"])
+            sizes = {str(name): int(size) for name, size in found["sizes"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidArgumentError(f"{self._progress} cannot be read ({error}); {advice}") from None
-        if len(sizes) != len(self._paths):
-            raise InvalidArgumentError(f"{first} was made with {len(sizes)} files, not {len(self._paths)}; {advice}")
+        foreign = [path for path in self._paths if path.name not in sizes and _filled(path)]
+        if foreign:
+            raise InvalidArgumentError(f"{foreign[0]} exists, and was not made with {first}; {advice}")
+        if done == 0:
+            return 0, [0] * len(self._paths)
+        if sizes.keys() != {path.name for path in self._paths}:
+            raise InvalidArgumentError(f"{first} was made together with {', '.join(sizes)} and no other; {advice}")
         changed = difference(settings, self._settings)
         if changed is not None:
             raise InvalidArgumentError(f"{first} was made with other settings: {changed}; {advice}")
         if done > len(self._prompts) or digest != prompts_digest(self._prompts[:done]):
             raise InvalidArgumentError(f"{first} was made from other prompts; {advice}")
-        for path, size in zip(self._paths, sizes, strict=True):
-            if size > 0 and (not path.exists() or path.stat().st_size < size):
+        for path in self._paths:
+            if (path.stat().st_size if path.exists() else 0) < sizes[path.name]:
                 raise InvalidArgumentError(f"{path} is shorter than it was left; {advice}")
-        return done, sizes
+        return done, [sizes[path.name] for path in self._paths]
 
     def append(self, records: Sequence[Sequence[Record]], count: int) -> None:
         """Adds the records of the next `count` prompts: one list for each file; lists beyond the last file are left."""
@@ -75,7 +81,8 @@ class GrowingFiles:
 
     def _note(self, done: int, sizes: Sequence[int]) -> None:
         digest = prompts_digest(self._prompts[:done])
-        found = {"prompts": done, "digest": digest, "sizes": list(sizes), "settings": self._settings}
+        lengths = {path.name: size for path, size in zip(self._paths, sizes, strict=True)}
+        found = {"prompts": done, "digest": digest, "sizes": lengths, "settings": self._settings}
         write_whole(self._progress, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
 
     def close(self) -> None:
