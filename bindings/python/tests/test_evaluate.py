@@ -126,7 +126,9 @@ def test_guides_of_another_model(
 def test_a_scalar_head_tilts_the_base_s_candidates(tmp_path: Path, tiny: ivg.Model, scalar_head: ivg.ValueHead) -> None:
     options = dataclasses.replace(OPTIONS, methods=("EFTe",), prefix="", search=ivg.SearchOptions(weights=(3.0,)))
     ivg.evaluate(tiny, ["Hello"], by_letters, tmp_path, guides=ivg.Guides(value_head=scalar_head), options=options)
-    guidance = ivg.Guidance(explicit=ivg.Explicit(scalar_head, weight=3.0), candidates="base")
+    guidance = ivg.Guidance(
+        explicit=ivg.Explicit(scalar_head, weight=3.0), candidates="base"
+    )  # the only ones it values
     seed = prompt_seed(1, Prompt("Hello", "1"))
     done = tiny.generate("Hello", guidance=guidance, sampling=OPTIONS.sampling, seed=seed)
     assert generations(tmp_path)["EFTe", "1"]["text"] == done.text

@@ -94,6 +94,8 @@ def test_a_prompt_s_completions_depend_on_seed_and_id_alone(tiny: ivg.Model) -> 
     assert texts(prompts) == texts(prompts[::-1]) == texts(prompts, prompts_per_batch=2)
     assert texts(prompts)["b"] == texts(prompts[1:])["b"]
     assert texts(prompts) != texts(prompts, seed=6)
+    twins = texts([{"prompt": "Hello", "id": "a"}, {"prompt": "Hello", "id": "b"}])
+    assert twins["a"] != twins["b"]
 
 
 def test_a_head_sees_what_has_ended(tiny: ivg.Model, scalar_head: ivg.ValueHead) -> None:

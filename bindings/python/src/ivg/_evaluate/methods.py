@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .._errors import InvalidArgumentError
-from .._file import File
 from .._guidance import BestOf, ChunkBeamSearch, Explicit, Guidance, Implicit, Role
 from .._model import Adapter, Model, ValueHead
 from .._templates import template_for
@@ -153,16 +152,7 @@ class Builder:
             implicit=[self._implicit(role, weight) for value, role, weight in parts if value == "implicit"],
             explicit=[self._explicit(role, weight) for value, role, weight in parts if value == "explicit"],
             search={"best of": BestOf(search.best_of), "chunks": chunks, None: None}[method.search],
-            # A scalar head values only the candidates that it is shown: the base's top-k (FUDGE).
-            candidates="base" if method.tilt == "explicit" and self._head_is_scalar() else "tilted",
         )
-
-    def _head_is_scalar(self) -> bool:
-        head = self._guides.value_head
-        if head is None:
-            return False
-        with File(head.path) as file:
-            return bool(file.get("value_head.kind") == "scalar")
 
     def _explicit(self, role: Role, weight: float) -> Explicit:
         head = self._guides.value_head
