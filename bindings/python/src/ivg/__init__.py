@@ -12,6 +12,7 @@ for step in base.stream("Here is a movie review from imdb: ", guidance=guide, ma
     print(step.text, end="", flush=True)
 """
 
+from . import train
 from ._bindings import IVG_VERSION_MAJOR, IVG_VERSION_MINOR, IVG_VERSION_PATCH
 from ._errors import (
     CallbackError,
@@ -81,4 +82,5 @@ __all__ = [
     "kernels_name",
     "library_version",
     "log_to_logging",
+    "train",
 ]
