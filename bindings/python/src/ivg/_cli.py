@@ -40,6 +40,7 @@ from ivg._cli_common import (
     write,
     write_json,
 )
+from ivg._cli_train import train
 from ivg._sampling import SamplingKeywords
 
 app = typer.Typer(
@@ -374,6 +375,9 @@ def bench(
 
 def _phases(timings: ivg.Timings) -> dict[str, float]:
     return {name: value for name, value in dataclasses.asdict(timings).items() if not name.endswith("_count")}
+
+
+app.add_typer(train)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,8 +11,8 @@
 
 What each class learns from, as JSON Lines or as dicts:
 
-* `SFT`: {"prompt", "completion"}, {"messages"}, {"text"}, or both answers of {"prompt", "chosen", "rejected"}: an adapter
-  that makes them more probable.
+* `SFT`: {"prompt", "completion"}, {"messages"}, {"text"}, or both answers of {"prompt", "chosen", "rejected"}: an
+  adapter that makes them more probable.
 * `DPO`: {"prompt", "chosen", "rejected"}: an adapter that prefers the chosen.
 * `RewardModel`: the same: a value head that scores whole answers.
 * `ValueModel`: {"prompt", "completion", "reward"}: a value head that scores every beginning of an answer.
