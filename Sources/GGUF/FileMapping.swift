@@ -76,7 +76,7 @@ final class FileMapping: @unchecked Sendable {
 }
 
 /// The system's words for an error number.
-func systemMessage(_ code: Int32) -> String {
+package func systemMessage(_ code: Int32) -> String {
   guard let words = strerror(code) else { return "error \(code)" }
   return String(cString: words)
 }

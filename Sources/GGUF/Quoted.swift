@@ -1,6 +1,6 @@
 /// Text from a file, made fit for a message: in single quotes, control characters escaped, and cut
 /// after 100 characters.
-func quoted(_ text: some StringProtocol) -> String {
+package func quoted(_ text: some StringProtocol) -> String {
   var result = "'"
   var length = 0
   for scalar in text.unicodeScalars {

@@ -2,7 +2,7 @@ import Tensor
 
 extension [UInt8] {
   /// `withUnsafeBytes` for a body that throws `IVGError` only; the standard one forgets the type.
-  func withBytes<Result>(
+  package func withBytes<Result>(
     _ body: (UnsafeRawBufferPointer) throws(IVGError) -> Result
   ) throws(IVGError) -> Result {
     let result = withUnsafeBytes { bytes -> Swift.Result<Result, IVGError> in

@@ -35,6 +35,41 @@ extension Tokenizer {
     return output
   }
 
+  /// The tokens of `prompt` followed by `completion`, as one text: special tokens are parsed in the
+  /// prompt alone, never in the completion or across the border, but a merge may span it.
+  ///
+  /// For text whose second part is not to be trusted with structure. `addBegin` and errors as
+  /// above.
+  package func encode(
+    prompt: [UInt8], completion: [UInt8], addBegin: Bool
+  ) throws(IVGError) -> [Int32] {
+    guard prompt.count <= Int(Int32.max) - min(completion.count, Int(Int32.max)) else {
+      throw IVGError(
+        .invalidArgument,
+        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most \(Int32.max) "
+          + "can be"
+      )
+    }
+    var output: [Int32] = []
+    output.reserveCapacity((prompt.count + completion.count) / 3 + 8)
+    if addBegin, let beginToken { output.append(beginToken) }
+    // What follows the prompt's last special token joins the completion.
+    var rest = prompt[...]
+    prompt.withUnsafeBytes { bytes in
+      var plain = UnsafeRawBufferPointer(start: nil, count: 0)
+      allSpecials.split(bytes) {
+        plain = $0
+      } special: { token in
+        model.encode(plain, into: &output)
+        plain = UnsafeRawBufferPointer(start: nil, count: 0)
+        output.append(token)
+      }
+      rest = prompt[(prompt.count - plain.count)...]
+    }
+    output += try encode(rest + completion, parseSpecial: false, addBegin: false)
+    return output
+  }
+
   /// Whether the vocabulary can spell a text that consists of `byte` alone. Some vocabularies lack
   /// bytes that no text of theirs had, such as rare control characters; `encode` leaves those out.
   package func canSpell(_ byte: UInt8) -> Bool {

@@ -4,7 +4,7 @@
 ///
 /// `position` is below `end`, and `end` at most `text.count`.
 @inline(__always)
-func decodeScalar(
+package func decodeScalar(
   _ text: UnsafeRawBufferPointer, at position: Int, end: Int
 ) -> (scalar: Unicode.Scalar, length: Int)? {
   let lead = text[position]

@@ -85,6 +85,7 @@ _Static_assert(sizeof(civg_block) == 64 && sizeof(v16i) == 64, "a block of activ
       .softmax_backward = softmax_backward,                                                                \
       .log_probability_backward = log_probability_backward,                                                \
       .sum_of_squares = sum_of_squares,                                                                    \
+      .expectation = expectation,                                                                          \
       .transpose = transpose,                                                                              \
       .adamw = adamw,                                                                                      \
       .dropout = dropout,                                                                                  \

@@ -222,6 +222,16 @@ static double sum_of_squares(const float *x, size_t n) {
   return sum_lanes_d(acc);
 }
 
+static double expectation(const float *logits, const float *x, size_t n, double log_sum) {
+  const v16f shift = splat((float)log_sum);
+  v16d acc = {0};
+  for (size_t i = 0; i < n; i += 16) {
+    v16f p = exp16(load_some(logits + i, n - i, -__builtin_inff()) - shift);
+    acc = acc + __builtin_convertvector(p, v16d) * __builtin_convertvector(load_some(x + i, n - i, 0), v16d);
+  }
+  return sum_lanes_d(acc);
+}
+
 static void transpose(const float *x, size_t stride, size_t rows, size_t columns, float *out, size_t width) {
   for (size_t j = 0; j < columns; j++) {
     for (size_t i = 0; i < rows; i++) out[j * width + i] = x[i * stride + j];

@@ -226,6 +226,8 @@ typedef struct civg_kernels {
   /* x, whose log_sum_exp is given, becomes scale * d log p(token) / dx = scale * (one-hot(token) - softmax(x)). */
   void (*log_probability_backward)(float *x, size_t n, size_t token, double log_sum, float scale);
   double (*sum_of_squares)(const float *x, size_t n);
+  /* sum(softmax(logits) x), given log(sum(exp(logits))). */
+  double (*expectation)(const float *logits, const float *x, size_t n, double log_sum);
   /* out[j][i] = x[i * stride + j] for i < rows, 0 for the rest of a row of `width`; j < columns. out: [columns][width] */
   void (*transpose)(const float *x, size_t stride, size_t rows, size_t columns, float *out, size_t width);
   void (*adamw)(const civg_adamw *a, float *parameters, const float *gradients, float *first, float *second, size_t n);

@@ -23,5 +23,13 @@ package final class ParameterVector: @unchecked Sendable {
   /// Bytes of a vector of that many numbers.
   package static func bytes(count: Int) -> Int { 4 * 4 * count }
 
+  /// Swaps the numbers with those of another buffer of the same length.
+  package func exchangeValues(_ other: AlignedBuffer<Float>) {
+    precondition(other.count >= count, "a buffer of another length")
+    for index in 0..<count {
+      (values.pointer[index], other.pointer[index]) = (other.pointer[index], values.pointer[index])
+    }
+  }
+
   package func clearGradients() { gradients.pointer.update(repeating: 0, count: count) }
 }

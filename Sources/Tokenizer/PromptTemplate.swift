@@ -1,10 +1,11 @@
-/// Puts a prompt where a template says `{prompt}`.
-enum PromptTemplate {
+/// Puts a prompt where a template says `{prompt}`: for a guide that decodes and for one that
+/// trains.
+package enum PromptTemplate {
   private static let mark = Array("{prompt}".utf8)
 
-  /// Every `{prompt}` in `template` replaced; without one the template is a prompt of its own; nil is
-  /// the bare prompt.
-  static func fill(_ template: [UInt8]?, prompt: [UInt8]) -> [UInt8] {
+  /// Every `{prompt}` in `template` replaced; without one the template is a prompt of its own; nil
+  /// is the bare prompt.
+  package static func fill(_ template: [UInt8]?, prompt: [UInt8]) -> [UInt8] {
     guard let template else { return prompt }
     var text: [UInt8] = []
     text.reserveCapacity(template.count + prompt.count)
