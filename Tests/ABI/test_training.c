@@ -196,7 +196,6 @@ static void sizes_of_structs_that_come_out(void) {
   ivg_trainer_options options = small_run(path);
   options.objective = IVG_OBJECTIVE_SUPERVISED;
   options.max_steps = 1000;
-  options.epochs = 1000;
   ivg_trainer *trainer = new_trainer(model, &options);
   OUT(ivg_trainer_info, ivg_trainer_describe(trainer, &u.value));
   OUT(ivg_trainer_problem_info, EXPECT(IVG_OK, ivg_trainer_problem(trainer, 0, &u.value, &error)));

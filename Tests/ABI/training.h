@@ -66,6 +66,7 @@ static inline ivg_trainer_options small_run(const char *data) {
                                .data_path = data,
                                .thread_count = 1,
                                .batch_size = 4,
+                               .epochs = 1000,
                                .max_steps = 7,
                                .rank = 4,
                                .seed = 3};
