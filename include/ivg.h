@@ -827,7 +827,7 @@ typedef struct ivg_trainer_options {
   uint64_t max_steps;                           /* 0: as epochs say                                                   */
   uint64_t seed;
   uint64_t memory_budget;                       /* bytes beside the mapped file; 0: 1 GiB                             */
-  uint32_t thread_count;                        /* 0: the processors of the machine, at most 16                       */
+  uint32_t thread_count;                        /* 0: the processors this process may use                             */
   uint32_t batch_size;                          /* lines a step; 0: 16                                                */
   uint32_t max_tokens;                          /* of prompt and completion; 0: 512, or the context if that is less   */
   uint32_t max_prompt_tokens;                   /* longer prompts lose their beginning; 0: half of max_tokens         */

@@ -60,7 +60,7 @@ private func setSizes(_ given: ivg_trainer_options, _ options: inout TrainerOpti
   options.maximumSteps = count(given.max_steps)
   options.seed = given.seed
   options.memoryBudget = count(given.memory_budget) ?? options.memoryBudget
-  options.threadCount = count(given.thread_count) ?? defaultThreadCount()
+  options.threadCount = count(given.thread_count) ?? ThreadTeam.processorCount
   options.batchSize = count(given.batch_size) ?? options.batchSize
   options.maximumTokens = count(given.max_tokens)
   options.maximumPromptTokens = count(given.max_prompt_tokens)

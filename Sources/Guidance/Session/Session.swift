@@ -223,15 +223,10 @@ package struct SessionOptions {
       throw IVGError(
         .invalidArgument, "thread_count is \(threadCount); it must be within 0...1024")
     }
-    self.threadCount = threadCount == 0 ? Self.processorCount() : threadCount
+    self.threadCount = threadCount == 0 ? ThreadTeam.processorCount : threadCount
     self.contextLength = contextLength == 0 ? nil : contextLength
     self.isTimed = isTimed
     let machine = Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
     self.budget = budget == 0 ? machine / 4 * 3 : Int(clamping: budget)
-  }
-
-  /// Processors that this process may use.
-  private static func processorCount() -> Int {
-    min(max(1, Int(civg_processor_count())), 1024)
   }
 }

@@ -1,3 +1,4 @@
+import CIVGKernels
 import Glibc
 
 /// A fixed set of threads that run one program together, many times over, without allocation.
@@ -7,6 +8,9 @@ import Glibc
 /// host's handlers run on the host's threads. One run at a time; a program must not call `run` of
 /// its own team.
 package final class ThreadTeam: @unchecked Sendable {
+  /// Processors that this process may use, at most as many as a team may have threads.
+  package static var processorCount: Int { min(max(1, Int(civg_processor_count())), 1024) }
+
   /// Workers in every run, the calling thread included.
   package let threadCount: Int
   private let state: TeamState

@@ -37,13 +37,16 @@ package final class DataFile: Sendable {
   /// For each usable line, its offset and the low 16 bits of its hash below that.
   private let entries: [UInt64]
 
-  /// Opens the file at `path` and checks every line with `reader`. A file without usable lines is
-  /// no error here. `cancel` is asked every MiB.
+  /// Opens the file at `path` and checks every line with `reader`, and what it says with `accepts`,
+  /// which throws the reason not to use it. A file without usable lines is no error here. `cancel` is
+  /// asked every MiB.
   ///
   /// Throws `.notFound` if there is no such file; `.io` if it cannot be read or is no regular file;
   /// `.mismatch` if it changes while it is read; `.cancelled`.
   package init(
-    path: String, reader: ExampleReader, cancel: () -> Bool = { false }
+    path: String, reader: ExampleReader,
+    accepts: (Example) throws(IVGError) -> Void = { (_) throws(IVGError) in },
+    cancel: () -> Bool = { false }
   ) throws(IVGError) {
     let lines = try LineReader(path: path)
     var entries: [UInt64] = []
@@ -56,7 +59,7 @@ package final class DataFile: Sendable {
             .invalidArgument, "the line is longer than \(LineReader.maximumLength) bytes")
         }
         if Self.isBlank(bytes) { return }
-        _ = try reader.read(JSONParser.parse(bytes))
+        try accepts(reader.read(JSONParser.parse(bytes)))
         entries.append(
           UInt64(line.offset) << 16 | UInt64(UInt16(truncatingIfNeeded: ContentHash.hash(bytes))))
       } catch {

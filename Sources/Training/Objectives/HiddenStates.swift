@@ -36,11 +36,14 @@ final class HiddenStates {
     size = trunk.configuration.hiddenSize
     floats = try AlignedBuffer(count: rows * size)
     halves = try AlignedBuffer(count: rows * size)
-    descriptor = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0o600)
+    var template = Array("\(folder)/ivg-hidden-states-XXXXXX".utf8CString)
+    descriptor = mkstemp(&template)
     guard descriptor >= 0 else {
       throw IVGError(
         .io, "\(folder): cannot make a temporary file: \(String(cString: strerror(errno)))")
     }
+    // Its name is not needed, and it goes away with the descriptor whatever happens.
+    unlink(template)
   }
 
   deinit { close(descriptor) }

@@ -22,27 +22,18 @@ struct Places {
   let targets: [Int32]
 
   init(_ sequence: EncodedSequence, _ options: TrainerOptions) {
-    let tokens = sequence.tokens
+    let count = sequence.tokens.count
     switch options.objective {
-    case .supervised, .preference:
-      self.init(predicting: sequence)
+    case .value where !options.hasVocabularyHead:
+      places = sequence.completionStart..<count
+      targets = [Int32](repeating: 0, count: places.count)
     case .reward:
-      places = tokens.count - 1..<tokens.count
+      places = count - 1..<count
       targets = [0]
-    case .value:
-      if options.hasVocabularyHead {
-        // V(x, y_≤t) = Q_{t−1}[y_t]
-        self.init(predicting: sequence)
-      } else {
-        places = sequence.completionStart..<tokens.count
-        targets = [Int32](repeating: 0, count: places.count)
-      }
+    case .supervised, .preference, .value:
+      // Before completion tokens: log p(y_t | x, y_<t), and V(x, y_≤t) = Q_{t−1}[y_t].
+      places = sequence.completionStart - 1..<count - 1
+      targets = Array(sequence.tokens[sequence.completionStart...])
     }
-  }
-
-  /// The places before completion tokens, and these tokens.
-  private init(predicting sequence: EncodedSequence) {
-    places = sequence.completionStart - 1..<sequence.tokens.count - 1
-    targets = Array(sequence.tokens[sequence.completionStart...])
   }
 }

@@ -40,8 +40,8 @@ extension TrainableHead {
     case .vocabulary:
       // A row at a time: the whole need not be in memory twice.
       writer.add("score_head.weight", type: .f16, shape: shape) { (sink) throws(IVGError) in
-        for row in 0..<outputs {
-          let bytes = halves(size) { weights[row * size + $0] }
+        for row in 0..<self.outputs {
+          let bytes = halves(size) { self.weights[row * size + $0] }
           try bytes.withBytes(sink)
         }
       }

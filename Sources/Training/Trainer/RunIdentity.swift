@@ -13,7 +13,7 @@ struct RunIdentity {
   ) {
     let c = trunk.configuration
     parts = [
-      ("model.architecture", c.architecture.name), ("model.file_size", "\(trunk.file.size)"),
+      ("model.architecture", c.architecture.name), ("model.file_size", "\(trunk.file.fileSize)"),
       ("model.tensors", "\(trunk.file.tensors.count)"),
       ("data", hexadecimal(data.fingerprint)),
       ("evaluation", evaluation.map { hexadecimal($0.fingerprint) } ?? ""),
@@ -52,13 +52,8 @@ struct RunIdentity {
     }
   }
 
-  /// FNV-1a over the bytes of all tensors.
   private static func hash(_ file: GGUFFile) -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for tensor in file.tensors {
-      for byte in file.data(tensor) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    }
-    return hash
+    file.tensors.reduce(0) { ($0 << 7 | $0 >> 57) ^ ContentHash.hash(file.data($1)) }
   }
 }
 

@@ -27,7 +27,7 @@ extension Trainer {
       // Doubles, bit by bit.
       writer.add(name, type: .f32, shape: [2 * values.count], data: Self.bytes(values))
     }
-    try writer.write(path: path)
+    try writer.write(to: path)
   }
 
   /// The tensors that are as long as the parameter vector.
@@ -103,7 +103,7 @@ extension Trainer {
   private func bits(_ key: String, _ metadata: GGUFMetadata, _ path: String) throws(IVGError)
     -> UInt64
   {
-    guard case .uint64(let value)? = metadata[key] else {
+    guard case .uint(let value)? = metadata[key] else {
       throw IVGError(.corruptFile, "\(path): \(key) is missing or no 64-bit number")
     }
     return value

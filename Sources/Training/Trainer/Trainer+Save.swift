@@ -25,7 +25,7 @@ extension Trainer {
     }
     if let adapter { adapter.write(to: &writer) }
     if let head { head.write(to: &writer) }
-    try writer.write(path: path)
+    try writer.write(to: path)
   }
 
   private var title: String {
