@@ -44,9 +44,8 @@ package final class DataFile: Sendable {
   /// Throws `.notFound` if there is no such file; `.io` if it cannot be read or is no regular file;
   /// `.mismatch` if it changes while it is read; `.cancelled`.
   package init(
-    path: String, reader: ExampleReader,
-    accepts: (Example) throws(IVGError) -> Void = { (_) throws(IVGError) in },
-    cancel: () -> Bool = { false }
+    path: String, reader: ExampleReader, cancel: () -> Bool = { false },
+    accepts: (Example) throws(IVGError) -> Void = { (_) throws(IVGError) in }
   ) throws(IVGError) {
     let lines = try LineReader(path: path)
     var entries: [UInt64] = []

@@ -65,7 +65,9 @@ final class HiddenStates {
       }
     }
     try engine.run(cancel: cancel)
-    for index in 0..<next * size { halves.pointer[index] = civg_float_to_half(floats.pointer[index]) }
+    for index in 0..<next * size {
+      halves.pointer[index] = civg_float_to_half(floats.pointer[index])
+    }
     try transfer(at: rowCount, count: next, writes: true)
     for (index, example) in batch.examples.enumerated() {
       let spans = batch.spans[index]

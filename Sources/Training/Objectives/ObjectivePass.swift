@@ -212,7 +212,8 @@ final class ObjectivePass {
     guard head!.kind == .vocabulary else { return nil }
     let count = batch.wanted.count * trunk.configuration.hiddenSize
     if let states {
-      return Array(UnsafeBufferPointer(start: try states.finals(batch.examples.map(\.key)), count: count))
+      return Array(
+        UnsafeBufferPointer(start: try states.finals(batch.examples.map(\.key)), count: count))
     }
     try pass!.forward(batch.packed, wanted: batch.wanted, usesAdapter: false, cancel: cancel)
     return Array(UnsafeBufferPointer(start: pass!.finals, count: count))

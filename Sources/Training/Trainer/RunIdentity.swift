@@ -47,7 +47,8 @@ struct RunIdentity {
       guard stored == value else {
         throw IVGError(
           .mismatch,
-          "\(path): the checkpoint is of another run: its \(name) is '\(stored)', this one's '\(value)'")
+          "\(path): the checkpoint is of another run: its \(name) is '\(stored)', this one's '\(value)'"
+        )
       }
     }
   }

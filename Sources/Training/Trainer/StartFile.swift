@@ -58,7 +58,8 @@ extension TrainableAdapter.Shape {
     }
     guard let first else {
       throw IVGError(
-        .unsupported, "\(adapter.path): the first layer is not adapted; training cannot go on with it")
+        .unsupported,
+        "\(adapter.path): the first layer is not adapted; training cannot go on with it")
     }
     self.init(
       projections: projections, rank: first.a.outputs,

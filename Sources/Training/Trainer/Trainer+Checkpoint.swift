@@ -21,7 +21,9 @@ extension Trainer {
     writer.set("training.has_ended", .bool(hasEnded))
     writer.set("training.best_loss", .uint64(bestLoss.bitPattern))
     writer.set("training.worse_evaluations", .uint64(UInt64(worseEvaluations)))
-    for (name, buffer) in numbers { writer.add(name, type: .f32, shape: [vector.count], data: buffer) }
+    for (name, buffer) in numbers {
+      writer.add(name, type: .f32, shape: [vector.count], data: buffer)
+    }
     for (name, values) in [("reference", reference), ("evaluation", evaluationReference)]
     where !values.isEmpty {
       // Doubles, bit by bit.
@@ -68,7 +70,8 @@ extension Trainer {
     hasEnded = try flag("training.has_ended", metadata, path)
     for (name, buffer) in numbers {
       let source = try tensor(name, bytes: buffer.count, file)
-      memcpy(UnsafeMutableRawPointer(mutating: buffer.baseAddress!), source.baseAddress!, buffer.count)
+      memcpy(
+        UnsafeMutableRawPointer(mutating: buffer.baseAddress!), source.baseAddress!, buffer.count)
     }
     if options.objective == .preference {
       reference = try doubles("reference", count: 2 * data.count, file)

@@ -2,7 +2,10 @@
 /// NaN.
 package struct TrainerReport: Sendable {
   /// Raw values are those of `ivg.h`.
-  package enum Kind: UInt32, Sendable { case prepare = 1, train, evaluate }
+  package enum Kind: UInt32, Sendable {
+    case prepare = 1
+    case train, evaluate
+  }
 
   package var kind: Kind
   package var step = 0

@@ -21,13 +21,13 @@ final class TrainingData {
     self.isEvaluation = isEvaluation
     var longest = (example: 0, sequence: 0)
     file = try DataFile(
-      path: path, reader: reader,
+      path: path, reader: reader, cancel: cancel,
       accepts: { (example) throws(IVGError) in
         let sequences = try Self.sequences(encoder.encode(example))
         let lengths = sequences.map(\.tokens.count)
         longest.example = max(longest.example, lengths.reduce(0, +))
         longest.sequence = max(longest.sequence, lengths.max() ?? 0)
-      }, cancel: cancel)
+      })
     (longestExample, longestSequence) = longest
   }
 

@@ -28,14 +28,18 @@ from ._errors import (
     OutOfMemoryError,
     UnsupportedError,
 )
+from ._evaluate import EvaluationOptions, Guides, SearchOptions, evaluate, plot_methods
 from ._file import File, Tensor
 from ._guidance import BestOf, ChunkBeamSearch, Explicit, Guidance, Implicit, Role, Scorer
 from ._library import kernels_name, library_version
 from ._log import log_to_logging
 from ._managed import Managed
 from ._model import Adapter, HostedModel, Model, ModelInfo, ValueHead
+from ._plot import plot
+from ._prefer import Sample, Sampled, prefer, sample_rewards
 from ._results import Candidate, Completion, Step, Timings
 from ._sampling import SamplingOptions
+from ._scorer_command import CommandScorer
 from ._sequence import Sequence
 from ._session import Session
 from ._stream import Stream
@@ -49,13 +53,16 @@ __all__ = [
     "CancelledError",
     "Candidate",
     "ChunkBeamSearch",
+    "CommandScorer",
     "Completion",
     "ContextFullError",
     "CorruptFileError",
     "Error",
+    "EvaluationOptions",
     "Explicit",
     "File",
     "Guidance",
+    "Guides",
     "HostedModel",
     "IOFailure",
     "Implicit",
@@ -68,8 +75,11 @@ __all__ = [
     "NotFoundError",
     "OutOfMemoryError",
     "Role",
+    "Sample",
+    "Sampled",
     "SamplingOptions",
     "Scorer",
+    "SearchOptions",
     "Sequence",
     "Session",
     "Step",
@@ -79,8 +89,13 @@ __all__ = [
     "UnsupportedError",
     "ValueHead",
     "__version__",
+    "evaluate",
     "kernels_name",
     "library_version",
     "log_to_logging",
+    "plot",
+    "plot_methods",
+    "prefer",
+    "sample_rewards",
     "train",
 ]

@@ -40,6 +40,9 @@ from ivg._cli_common import (
     write,
     write_json,
 )
+from ivg._cli_evaluate import evaluate
+from ivg._cli_plot import plot
+from ivg._cli_prefer import prefer
 from ivg._cli_train import train
 from ivg._sampling import SamplingKeywords
 
@@ -377,6 +380,9 @@ def _phases(timings: ivg.Timings) -> dict[str, float]:
     return {name: value for name, value in dataclasses.asdict(timings).items() if not name.endswith("_count")}
 
 
+app.command()(prefer)
+app.command()(evaluate)
+app.command()(plot)
 app.add_typer(train)
 
 

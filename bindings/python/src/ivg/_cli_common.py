@@ -112,7 +112,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _guide(model: ivg.Model, path: Path, option: str) -> ivg.Model | ivg.Adapter:
+def guide_of(model: ivg.Model, path: Path, option: str) -> ivg.Model | ivg.Adapter:
     """A guide from a file: a model, or an adapter for MODEL."""
     with ivg.File(path) as file:
         kind = file.kind
@@ -121,15 +121,16 @@ def _guide(model: ivg.Model, path: Path, option: str) -> ivg.Model | ivg.Adapter
     return model.adapter(path) if kind == "adapter" else ivg.Model(path)
 
 
-def _head(model: ivg.Model, path: Path) -> ivg.ValueHead:
+def head_of(model: ivg.Model, path: Path, option: str) -> ivg.ValueHead:
+    """A value head from a file."""
     with ivg.File(path) as file:
         kind = file.kind
     if kind == "adapter":
-        raise Failure(f"--value: {path} is an adapter; pass it as --tuned")
+        raise Failure(f"{option}: {path} is an adapter; pass it as --tuned")
     return model.value_head(path)
 
 
-def _following(text: str | None) -> str | None:
+def following(text: str | None) -> str | None:
     """A template from TEXT: the prompt follows it, if {prompt} is not in it."""
     return text if text is None or "{prompt}" in text else text + "{prompt}"
 
@@ -147,13 +148,13 @@ def implicit_value(
     if tuned is None and tuned_prompt is None and untuned is None and untuned_prompt is None:
         return None
     return ivg.Implicit(
-        tuned=None if tuned is None else _guide(model, tuned, "--tuned"),
-        untuned=None if untuned is None else _guide(model, untuned, "--untuned"),
+        tuned=None if tuned is None else guide_of(model, tuned, "--tuned"),
+        untuned=None if untuned is None else guide_of(model, untuned, "--untuned"),
         weight=weight,
         role=role.value if role is not None else None,
         template=guide_template,
-        tuned_template=_following(tuned_prompt),
-        untuned_template=_following(untuned_prompt),
+        tuned_template=following(tuned_prompt),
+        untuned_template=following(untuned_prompt),
     )
 
 
@@ -163,7 +164,7 @@ def explicit_value(
     if value is None:
         return None
     return ivg.Explicit(
-        _head(model, value),
+        head_of(model, value, "--value"),
         weight=weight,
         role=role.value if role is not None else None,
         template=guide_template,
