@@ -178,7 +178,7 @@ def test_options_that_change_the_run(tiny: ivg.Model, data: Path, tmp_path: Path
         *({"beta": 0.3}, {"label_smoothing": 0.2}, {"loss": "ipo"}, {"alpha": 4}, {"dropout": 0.2}, {"rank": 4}),
         *({"constant_rate": True}, {"warmup_fraction": 0.0}, {"weight_decay": 0.1}, {"beta1": 0.5}, {"beta2": 0.9}),
         *({"clip_norm": None, "beta": 9.0}, {"end_token": False}, {"prompt_template": "Q: {prompt}"}),
-        *({"projections": ["o"]}, {"max_tokens": 8}, {"max_prompt_tokens": 2}, {"max_steps": 2}, {"batch_size": 3}),
+        *({"projections": ["o"]}, {"max_prompt_tokens": 2}, {"max_steps": 2}, {"batch_size": 3}),
     ):
         assert finished(DPO(tiny, data, **{**base, **change}), tmp_path) != plain, change
 
