@@ -108,17 +108,16 @@ class _Stopping:
 
 def _check_paths(model: Path, data: Path, common: CommonOptions) -> None:
     """Finds out now what would otherwise show after hours, or overwrite what is read."""
-    folder = common.output.parent
-    if not folder.is_dir():
-        raise Failure(f"{folder}: no such folder")
-    if common.output.is_dir():
-        raise Failure(f"{common.output} is a folder")
-    if not os.access(folder, os.W_OK):
-        raise Failure(f"{folder}: cannot write there")
     taken = {os.path.realpath(path): "what is read" for path in (model, data, common.start, common.evaluation) if path}
     for option, path in (("-o", common.output), ("--checkpoint", common.checkpoint_path), ("--log", common.log)):
         if path is None:
             continue
+        if not path.parent.is_dir():
+            raise Failure(f"{option}: {path.parent}: no such folder")
+        if path.is_dir():
+            raise Failure(f"{option}: {path} is a folder")
+        if not os.access(path.parent, os.W_OK):
+            raise Failure(f"{option}: {path.parent}: cannot write there")
         real = os.path.realpath(path)
         if real in taken:
             raise Failure(f"{option}: {path} is {taken[real]}")
@@ -132,7 +131,9 @@ def _print_problems(trainer: ivg.train.Trainer, data: Path, common: CommonOption
     count = trainer.info.problem_count
     if count:
         what = "line cannot be used and is" if count == 1 else "lines cannot be used and are"
-        _note(f"{count} {what} left out" + ("; the first are above" if count > _SHOWN_PROBLEMS else ""))
+        _note(
+            f"{count} {what} left out" + (f"; the first {_SHOWN_PROBLEMS} are above" if count > _SHOWN_PROBLEMS else "")
+        )
 
 
 def _note(text: str) -> None:
