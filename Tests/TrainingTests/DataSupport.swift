@@ -84,6 +84,9 @@ func expectError<Result>(
   }
 }
 
+/// Whether a sanitizer runs, which takes memory of its own.
+let isSanitized = dlsym(nil, "__asan_init") != nil || dlsym(nil, "__tsan_init") != nil
+
 /// A field of /proc/self/status, in KiB.
 func memory(_ field: String) -> Int {
   guard let file = fopen("/proc/self/status", "r") else { return 0 }

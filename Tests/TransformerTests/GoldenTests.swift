@@ -29,15 +29,6 @@ struct Golden: Decodable {
     }
     return try JSONDecoder().decode(Golden.self, from: data)
   }
-
-  /// The model's file in IVG_TEST_MODELS or .build/models; nil, and a word, if it is not there.
-  static func model(_ name: String) -> String? {
-    let folder = ProcessInfo.processInfo.environment["IVG_TEST_MODELS"] ?? "\(root)/.build/models"
-    let path = "\(folder)/SmolLM2-135M-Instruct.\(name).gguf"
-    if FileManager.default.fileExists(atPath: path) { return path }
-    print("skipped: no \(path); set IVG_TEST_MODELS to the folder of the models")
-    return nil
-  }
 }
 
 /// A real model against llama.cpp.
@@ -61,7 +52,7 @@ struct Golden: Decodable {
   ])
   func golden(_ bounds: Bounds) throws {
     guard let golden = try Golden.read(bounds.golden), let exact = try Golden.read("f16"),
-      let path = Golden.model(bounds.file)
+      let path = Models.path(bounds.file)
     else { return }
     let rig = try Rig(path, threads: 2, context: 256, pages: 32, rows: 1)
     var differences: [Double] = []
@@ -93,8 +84,8 @@ struct Golden: Decodable {
   /// What rounding activations costs: the F16 file holds the numbers of the Q4_1 file, and its products round
   /// nothing. Mean KL divergence of the next-token distributions behind all golden tokens.
   @Test func roundingOfActivations() throws {
-    guard let golden = try Golden.read("q4_1"), let exact = Golden.model("F16"),
-      let rounded = Golden.model("Q4_1")
+    guard let golden = try Golden.read("q4_1"), let exact = Models.path("F16"),
+      let rounded = Models.path("Q4_1")
     else { return }
     let rigs = try [exact, rounded].map {
       try Rig($0, threads: 2, context: 256, pages: 32, rows: 200)

@@ -3,26 +3,22 @@
  * training.h - what a backward pass needs beside the other kernels: products of floats for many rows, weights unpacked
  * for them in either direction, derivatives of what lies between the products, and the optimiser's step.
  *
- * Every sum of a product is one chain of fused multiply-adds in the order of its terms, continued in memory where the
- * terms come in portions. So neither tiles, nor portions, nor threads, nor the width of vectors change a bit.
+ * Every sum of a product is made of portions of CIVG_CHAIN_TERMS terms: each is one chain of fused multiply-adds that
+ * begins at zero, and portions are added up in order. So neither tiles, nor threads, nor the width of vectors change a
+ * bit, and long sums do not drift.
  */
 #ifndef CIVG_TRAINING_H
 #define CIVG_TRAINING_H
 
-/* Terms of a chain that are worked on at a time, and the distance of the copied rows: not a power of two, so that they
- * do not compete for the same places of the first cache. */
-#define CIVG_CHAIN_DEPTH 256
-#define CIVG_CHAIN_STRIDE (CIVG_CHAIN_DEPTH + 16)
+/* The distance of the copied rows: not a power of two, so that they do not compete for the same places of the first
+ * cache. */
+#define CIVG_CHAIN_STRIDE (CIVG_CHAIN_TERMS + 16)
 
 /* R rows of `a` [R][CIVG_CHAIN_STRIDE] by 16 V columns of b. */
 CIVG_INLINE void chain_some(int R, int V, const float *a, const float *b, size_t b_step, size_t depth, float *out,
                             size_t stride, int continues) {
   v16f acc[CIVG_CHAIN_ROWS * 2];
-  CIVG_UNROLL for (int r = 0; r < R; r++) {
-    CIVG_UNROLL for (int v = 0; v < V; v++) {
-      acc[r * V + v] = continues ? load16f(out + (size_t)r * stride + 16 * v) : splat(0);
-    }
-  }
+  CIVG_UNROLL for (int i = 0; i < R * V; i++) acc[i] = splat(0);
   for (size_t k = 0; k < depth; k++) {
     v16f column[2];
     CIVG_UNROLL for (int v = 0; v < V; v++) column[v] = load16f(b + k * b_step + 16 * v);
@@ -32,7 +28,10 @@ CIVG_INLINE void chain_some(int R, int V, const float *a, const float *b, size_t
     }
   }
   CIVG_UNROLL for (int r = 0; r < R; r++) {
-    CIVG_UNROLL for (int v = 0; v < V; v++) store16f(out + (size_t)r * stride + 16 * v, acc[r * V + v]);
+    CIVG_UNROLL for (int v = 0; v < V; v++) {
+      float *place = out + (size_t)r * stride + 16 * v;
+      store16f(place, continues ? load16f(place) + acc[r * V + v] : acc[r * V + v]);
+    }
   }
 }
 
@@ -40,10 +39,11 @@ CIVG_INLINE void chain_some(int R, int V, const float *a, const float *b, size_t
 static void chain_tail(size_t rows, const float *a, const float *b, size_t b_step, size_t depth, size_t columns,
                        float *out, size_t stride, int continues) {
   for (size_t r = 0; r < rows; r++) {
-    v16f acc = continues ? load_some(out + r * stride, columns, 0) : splat(0);
+    v16f acc = splat(0);
     for (size_t k = 0; k < depth; k++) {
       acc = fma16(load_some(b + k * b_step, columns, 0), splat(a[r * CIVG_CHAIN_STRIDE + k]), acc);
     }
+    if (continues) acc = load_some(out + r * stride, columns, 0) + acc;
     store_some(out + r * stride, columns, acc);
   }
 }
@@ -87,8 +87,8 @@ static void chain(const civg_chain *c) {
     size_t left = c->rows - row;
     taken = left >= CIVG_CHAIN_ROWS ? CIVG_CHAIN_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
     if (taken > CIVG_CHAIN_ROWS) taken = CIVG_CHAIN_ROWS;
-    for (size_t first = 0; first < c->depth || first == 0; first += CIVG_CHAIN_DEPTH) {
-      size_t depth = c->depth - first < CIVG_CHAIN_DEPTH ? c->depth - first : CIVG_CHAIN_DEPTH;
+    for (size_t first = 0; first < c->depth || first == 0; first += CIVG_CHAIN_TERMS) {
+      size_t depth = c->depth - first < CIVG_CHAIN_TERMS ? c->depth - first : CIVG_CHAIN_TERMS;
       float *out = c->out + row * c->out_stride;
       int continues = c->continues || first > 0;
       chain_copy(c, row, taken, first, depth, copy);
@@ -116,8 +116,8 @@ static void unpack_rows(const civg_matrix *w, size_t output, size_t outputs, siz
   const tile_rows tile = {{(uint8_t *)rows[0], (uint8_t *)rows[4], (uint8_t *)rows[8], (uint8_t *)rows[12]},
                           sizeof rows[0]};
   for (size_t half = 0; half < CIVG_PANEL_COLUMNS; half += 16) {
-    for (size_t k = 0; k < columns; k += CIVG_CHAIN_DEPTH) {
-      size_t count = columns - k < CIVG_CHAIN_DEPTH ? columns - k : CIVG_CHAIN_DEPTH;
+    for (size_t k = 0; k < columns; k += CIVG_CHAIN_TERMS) {
+      size_t count = columns - k < CIVG_CHAIN_TERMS ? columns - k : CIVG_CHAIN_TERMS;
       for (size_t i = 0; i < 16; i++) {
         if (half + i < outputs) {
           decoders[w->type](stored_at(w, output + half + i, column + k), count, rows[i]);

@@ -117,8 +117,11 @@ typedef struct civg_attention {
 /* Columns of a panel, the unit in which the second operand of a chain is laid out. */
 #define CIVG_PANEL_COLUMNS 32
 
-/* out[i][j] = sum over k of a(i, k) b(k, j), one chain of fused multiply-adds in the order of k that begins at zero or,
- * if `continues`, at what out holds. */
+/* Terms of a sum that form one portion. */
+#define CIVG_CHAIN_TERMS 256
+
+/* out[i][j] = sum over k of a(i, k) b(k, j): chains of CIVG_CHAIN_TERMS fused multiply-adds in the order of k, each from
+ * zero, whose results are added up in order, if `continues` to what out holds. */
 typedef struct civg_chain {
   const float *a;      /* a(i, k) = a[i * a_row + k * a_step] */
   size_t a_row;

@@ -1,19 +1,19 @@
 /// What examples add up to.
-struct Figures {
+package struct Figures {
   /// The loss, weighted.
-  var loss = 0.0
+  package var loss = 0.0
   var tokenCount = 0
   var pairCount = 0
   /// Pairs in which chosen is above rejected.
   var orderedCount = 0
   var margin = 0.0
-  var chosen = 0.0
-  var rejected = 0.0
+  package var chosen = 0.0
+  package var rejected = 0.0
   /// The sum of divergences, and of how many tokens.
   var divergence = 0.0
   var divergenceCount = 0
   /// The value of each last prefix, and its reward.
-  var values: [Double] = []
+  package var values: [Double] = []
   var rewards: [Double] = []
 
   mutating func add(_ other: Figures) {

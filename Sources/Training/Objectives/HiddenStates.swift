@@ -7,7 +7,7 @@ import Transformer
 /// when it is used - and kept in a file without a name, in half precision.
 ///
 /// Threads: one at a time.
-final class HiddenStates {
+package final class HiddenStates {
   private let engine: Engine
   private let options: TrainerOptions
   private let size: Int

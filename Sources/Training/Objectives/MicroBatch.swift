@@ -1,5 +1,5 @@
 /// Examples that are computed together: some of a step's, as many as fit in a pass.
-struct MicroBatch {
+package struct MicroBatch {
   private(set) var examples: [TrainingExample] = []
   private(set) var packed = PackedBatch()
   /// Rows whose final hidden states are wanted, and the tokens they are asked about.
@@ -10,7 +10,7 @@ struct MicroBatch {
 
   /// Divides `examples`, in order, into as few as hold at most `rows` tokens each; an example is not divided.
   /// `key`: see `PackedBatch.keys`.
-  static func divide(
+  package static func divide(
     _ examples: [TrainingExample], rows: Int, options: TrainerOptions, key: UInt64 = 0
   ) -> [MicroBatch] {
     var batches: [MicroBatch] = []

@@ -2,7 +2,7 @@ import Tensor
 import Transformer
 
 /// Computes an objective for micro-batches: its figures, and the gradients of what is trained.
-final class ObjectivePass {
+package final class ObjectivePass {
   let options: TrainerOptions
   let trunk: Trunk
   /// nil for a head on kept hidden states.
@@ -14,9 +14,9 @@ final class ObjectivePass {
   let cancel: CancelFlag
   private var keptFinals: [Float] = []
 
-  init(
+  package init(
     options: TrainerOptions, trunk: Trunk, pass: TrainingPass?, head: TrainableHead?,
-    states: HiddenStates?, expectation: Expectation?, cancel: CancelFlag
+    states: HiddenStates? = nil, expectation: Expectation? = nil, cancel: CancelFlag
   ) {
     self.options = options
     self.trunk = trunk
@@ -28,7 +28,7 @@ final class ObjectivePass {
   }
 
   /// Terms of a loss that is a mean, in one example.
-  func terms(_ example: TrainingExample) -> Int {
+  package func terms(_ example: TrainingExample) -> Int {
     switch options.objective {
     case .preference, .reward: 1
     case .supervised, .value:
@@ -40,7 +40,7 @@ final class ObjectivePass {
   /// preferences' sequences before training. With `derives` gradients are added up.
   ///
   /// Throws `.cancelled`; `.io` if kept states cannot be read.
-  func compute(
+  package func compute(
     _ batch: MicroBatch, weight: Double, reference: (TrainingExample) -> [Double] = { _ in [] },
     derives: Bool
   ) throws(IVGError) -> Figures {
@@ -61,7 +61,7 @@ final class ObjectivePass {
   }
 
   /// The summed log-probabilities of every sequence.
-  func logProbabilities(_ batch: MicroBatch) throws(IVGError) -> [[Double]] {
+  package func logProbabilities(_ batch: MicroBatch) throws(IVGError) -> [[Double]] {
     try sums(batch, derives: false)
   }
 

@@ -1,13 +1,22 @@
 /// One line of data as a step uses it.
-struct TrainingExample {
+package struct TrainingExample {
   /// Its number in its file.
-  let number: Int
+  package let number: Int
   /// Whether it is only evaluated.
   let isEvaluation: Bool
   /// One completion; or two, of a pair the better one first.
   let sequences: [EncodedSequence]
   /// Of the completion, where the objective needs one.
   let reward: Double
+
+  package init(
+    number: Int, isEvaluation: Bool = false, sequences: [EncodedSequence], reward: Double = 0
+  ) {
+    self.number = number
+    self.isEvaluation = isEvaluation
+    self.sequences = sequences
+    self.reward = reward
+  }
 
   /// Different for every example of a run.
   var key: Int { isEvaluation ? ~number : number }

@@ -3,7 +3,7 @@ import Tensor
 
 /// For pairs of hidden states: what a second product is expected to be under the distribution that the first
 /// one defines. Values the next token (CD-Q), and measures divergence.
-final class Expectation: ParallelProgram {
+package final class Expectation: ParallelProgram {
   /// Of one pair, with a = A x, b = B y and p = softmax(a).
   struct Result {
     /// Σ p b
@@ -65,7 +65,7 @@ final class Expectation: ParallelProgram {
     }
   }
 
-  func run(_ worker: Worker) {
+  package func run(_ worker: Worker) {
     let own = scratch.pointer + worker.index * FrozenProduct.scratchCount
     for start in stride(from: 0, to: count, by: chunk) {
       let rows = min(chunk, count - start)

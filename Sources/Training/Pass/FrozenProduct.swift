@@ -7,8 +7,8 @@ struct FrozenProduct {
   let matrix: WeightMatrix  // [outputs, columns]
   let kernels: Kernels
 
-  /// Terms of a sum that are unpacked together, and panels beside each other.
-  private static let depth = 768
+  /// Terms of a sum that are unpacked together, whole portions of a chain, and panels beside each other.
+  private static let depth = 3 * Int(CIVG_CHAIN_TERMS)
   private static let panels = 8
 
   /// Floats of scratch that a worker needs.
