@@ -29,7 +29,7 @@ c_programs() {
   local name programs=()
   for name in Tests/ABI/test_*.c; do
     name=$(basename "$name" .c)
-    case $name in test_allocations | test_memory | test_cancel) ;; *) programs+=("$name") ;; esac
+    case $name in test_allocations | test_memory | test_cancel | test_training_cancel) ;; *) programs+=("$name") ;; esac
   done
   CHECK_FLAGS="-fsanitize=address,undefined" ASAN_OPTIONS=detect_leaks=1 Tests/ABI/run.sh "${programs[@]}"
 

@@ -3,10 +3,9 @@
  * test_leaks.c - a thousand rounds of opening, guided generating and freeing take no memory with them: what
  * malloc has given out is the same after each, and the process does not grow.
  */
-#include "fixture.h"
+#include "training.h"
 
 #include <malloc.h>
-#include <unistd.h>
 
 static int rounds = 1000;
 
@@ -143,10 +142,53 @@ static void requests_leave_nothing_behind(void) {
   ivg_model_free(model);
 }
 
+/* Trainers of each objective, some half way: their steps, files and errors. */
+static void one_training(const ivg_model *model, int round, const char *const data[3]) {
+  ivg_trainer_options options = small_run(data[round % 3]);
+  options.objective = round % 3 == 0 ? IVG_OBJECTIVE_PREFERENCE + (uint32_t)(round / 3 % 2)
+                      : round % 3 == 1 ? IVG_OBJECTIVE_VALUE
+                                       : IVG_OBJECTIVE_SUPERVISED;
+  options.checkpoint_path = temporary("leaks.checkpoint");
+  options.evaluation_fraction = 0.2;
+  options.max_steps = 2;
+  options.thread_count = round % 10 ? 1 : 2;
+  ivg_trainer *trainer = new_trainer(model, &options), *none = NULL;
+  ivg_trainer_report report;
+  EXPECT(IVG_ERROR_NOT_FOUND, ivg_trainer_save(trainer, "/nowhere/a.gguf", &error));
+  train_to(trainer, 1, &report);
+  EXPECT(IVG_OK, ivg_trainer_checkpoint(trainer, &error));
+  ivg_trainer_free(trainer);
+  trainer = new_trainer(model, &options);
+  train_to(trainer, round % 2 ? UINT64_MAX : 1, &report);
+  free(saved(trainer).bytes);
+  ivg_trainer_free(trainer);
+  options.rank = 5;
+  EXPECT(IVG_ERROR_MISMATCH, ivg_trainer_create(&none, model, &options, &error));
+  unlink(options.checkpoint_path);
+}
+
+static void trainers_leave_nothing_behind(void) {
+  ivg_model *model = open_model(fixture("tiny-llama-q8_0.gguf"));
+  char paths[3][4096];
+  strcpy(paths[0], write_data("pairs.jsonl", pairs, 8, 2));
+  strcpy(paths[1], write_data("rewards.jsonl", rewards, 8, 2));
+  strcpy(paths[2], write_data("texts.jsonl", texts, 8, 2));
+  const char *const data[3] = {paths[0], paths[1], paths[2]};
+  usage found = {0, 0, 0, 0};
+  for (int round = 0; round < rounds; round += rounds < 100 ? 1 : 3) {
+    one_training(model, round / 3, data);
+    measure(&found, round);
+  }
+  expect_flat(&found, 0);
+  remove_temporary();
+  ivg_model_free(model);
+}
+
 /* `test_leaks 20` is for valgrind. */
 int main(int count, char **arguments) {
   if (count > 1) rounds = atoi(arguments[1]);
   RUN(rounds_leave_nothing_behind);
   RUN(requests_leave_nothing_behind);
+  RUN(trainers_leave_nothing_behind);
   return check_finish();
 }

@@ -12,6 +12,7 @@ for step in base.stream("Here is a movie review from imdb: ", guidance=guide, ma
     print(step.text, end="", flush=True)
 """
 
+from . import train
 from ._bindings import IVG_VERSION_MAJOR, IVG_VERSION_MINOR, IVG_VERSION_PATCH
 from ._errors import (
     CallbackError,
@@ -96,4 +97,5 @@ __all__ = [
     "plot_methods",
     "prefer",
     "sample_rewards",
+    "train",
 ]

@@ -449,6 +449,191 @@ class ivg_hosted_options(Structure):
         ("finalizer", CFUNCTYPE(None, c_void_p)),
     )
 
+
+class ivg_trainer(Structure):
+    """Opaque."""
+
+IVG_OBJECTIVE_SUPERVISED = 1
+IVG_OBJECTIVE_PREFERENCE = 2
+IVG_OBJECTIVE_REWARD = 3
+IVG_OBJECTIVE_VALUE = 4
+
+IVG_LOSS_DEFAULT = 0
+IVG_LOSS_SIGMOID = 1
+IVG_LOSS_ROBUST = 2
+IVG_LOSS_IPO = 3
+IVG_LOSS_REGRESSION = 4
+IVG_LOSS_CLASSIFY = 5
+IVG_LOSS_CDQ = 6
+
+IVG_PROJECTION_QUERY = 1
+IVG_PROJECTION_KEY = 2
+IVG_PROJECTION_VALUE = 4
+IVG_PROJECTION_OUTPUT = 8
+IVG_PROJECTION_GATE = 16
+IVG_PROJECTION_UP = 32
+IVG_PROJECTION_DOWN = 64
+
+IVG_TRAINER_HEAD_ONLY = 1
+IVG_TRAINER_NO_END_TOKEN = 2
+IVG_TRAINER_STRICT = 4
+IVG_TRAINER_VOCABULARY_HEAD = 8
+IVG_TRAINER_CONSTANT_RATE = 16
+
+
+class ivg_trainer_options(Structure):
+    struct_size: int
+    objective: int
+    loss: int
+    flags: int
+    data_path: bytes | None
+    evaluation_path: bytes | None
+    start_path: bytes | None
+    checkpoint_path: bytes | None
+    prompt_template: bytes | None
+    evaluation_fraction: float
+    epochs: float
+    max_steps: int
+    seed: int
+    memory_budget: int
+    thread_count: int
+    batch_size: int
+    max_tokens: int
+    max_prompt_tokens: int
+    rank: int
+    projections: int
+    alpha: float
+    dropout: float
+    learning_rate: float
+    warmup_fraction: float
+    weight_decay: float
+    beta1: float
+    beta2: float
+    clip_norm: float
+    beta: float
+    label_smoothing: float
+    evaluate_every: int
+    patience: int
+    checkpoint_every: int
+    reserved: int
+    _fields_ = (
+        ("struct_size", c_uint32),
+        ("objective", c_uint32),
+        ("loss", c_uint32),
+        ("flags", c_uint32),
+        ("data_path", c_char_p),
+        ("evaluation_path", c_char_p),
+        ("start_path", c_char_p),
+        ("checkpoint_path", c_char_p),
+        ("prompt_template", c_char_p),
+        ("evaluation_fraction", c_double),
+        ("epochs", c_double),
+        ("max_steps", c_uint64),
+        ("seed", c_uint64),
+        ("memory_budget", c_uint64),
+        ("thread_count", c_uint32),
+        ("batch_size", c_uint32),
+        ("max_tokens", c_uint32),
+        ("max_prompt_tokens", c_uint32),
+        ("rank", c_uint32),
+        ("projections", c_uint32),
+        ("alpha", c_float),
+        ("dropout", c_float),
+        ("learning_rate", c_float),
+        ("warmup_fraction", c_float),
+        ("weight_decay", c_float),
+        ("beta1", c_float),
+        ("beta2", c_float),
+        ("clip_norm", c_float),
+        ("beta", c_float),
+        ("label_smoothing", c_float),
+        ("evaluate_every", c_uint32),
+        ("patience", c_uint32),
+        ("checkpoint_every", c_uint32),
+        ("reserved", c_uint32),
+    )
+
+IVG_REPORT_PREPARE = 1
+IVG_REPORT_TRAIN = 2
+IVG_REPORT_EVALUATE = 3
+
+
+class ivg_trainer_report(Structure):
+    struct_size: int
+    kind: int
+    step: int
+    step_count: int
+    done: int
+    total: int
+    token_count: int
+    seconds: float
+    tokens_per_second: float
+    epoch: float
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    accuracy: float
+    margin: float
+    chosen: float
+    rejected: float
+    kl: float
+    correlation: float
+    _fields_ = (
+        ("struct_size", c_uint32),
+        ("kind", c_uint32),
+        ("step", c_uint64),
+        ("step_count", c_uint64),
+        ("done", c_uint64),
+        ("total", c_uint64),
+        ("token_count", c_uint64),
+        ("seconds", c_double),
+        ("tokens_per_second", c_double),
+        ("epoch", c_double),
+        ("loss", c_double),
+        ("learning_rate", c_double),
+        ("gradient_norm", c_double),
+        ("accuracy", c_double),
+        ("margin", c_double),
+        ("chosen", c_double),
+        ("rejected", c_double),
+        ("kl", c_double),
+        ("correlation", c_double),
+    )
+
+
+class ivg_trainer_problem_info(Structure):
+    struct_size: int
+    is_evaluation: int
+    line: int
+    reason: bytes | None
+    _fields_ = (
+        ("struct_size", c_uint32),
+        ("is_evaluation", c_uint32),
+        ("line", c_uint64),
+        ("reason", c_char_p),
+    )
+
+
+class ivg_trainer_info(Structure):
+    struct_size: int
+    kept_layers: int
+    example_count: int
+    evaluation_count: int
+    parameter_count: int
+    step_count: int
+    resumed_step: int
+    memory: int
+    _fields_ = (
+        ("struct_size", c_uint32),
+        ("kept_layers", c_uint32),
+        ("example_count", c_uint64),
+        ("evaluation_count", c_uint64),
+        ("parameter_count", c_uint64),
+        ("step_count", c_uint64),
+        ("resumed_step", c_uint64),
+        ("memory", c_uint64),
+    )
+
 # name: (result, arguments)
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_version_number": (c_uint32, []),
@@ -507,4 +692,14 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_session_score": (c_int32, [POINTER(ivg_session), POINTER(ivg_guidance), c_char_p, c_size_t, POINTER(c_char_p), POINTER(c_size_t), c_size_t, c_uint32, POINTER(c_double), POINTER(POINTER(ivg_error))]),
     "ivg_hosted_options_init": (None, [POINTER(ivg_hosted_options), c_uint32]),
     "ivg_model_create_hosted": (c_int32, [POINTER(POINTER(ivg_model)), POINTER(ivg_model), POINTER(ivg_hosted_options), POINTER(POINTER(ivg_error))]),
+    "ivg_trainer_options_init": (None, [POINTER(ivg_trainer_options), c_uint32]),
+    "ivg_trainer_create": (c_int32, [POINTER(POINTER(ivg_trainer)), POINTER(ivg_model), POINTER(ivg_trainer_options), POINTER(POINTER(ivg_error))]),
+    "ivg_trainer_free": (None, [POINTER(ivg_trainer)]),
+    "ivg_trainer_next": (c_int32, [POINTER(ivg_trainer), POINTER(ivg_trainer_report), POINTER(POINTER(ivg_error))]),
+    "ivg_trainer_cancel": (None, [POINTER(ivg_trainer)]),
+    "ivg_trainer_save": (c_int32, [POINTER(ivg_trainer), c_char_p, POINTER(POINTER(ivg_error))]),
+    "ivg_trainer_checkpoint": (c_int32, [POINTER(ivg_trainer), POINTER(POINTER(ivg_error))]),
+    "ivg_trainer_problem_count": (c_uint64, [POINTER(ivg_trainer)]),
+    "ivg_trainer_problem": (c_int32, [POINTER(ivg_trainer), c_uint64, POINTER(ivg_trainer_problem_info), POINTER(POINTER(ivg_error))]),
+    "ivg_trainer_describe": (None, [POINTER(ivg_trainer), POINTER(ivg_trainer_info)]),
 }

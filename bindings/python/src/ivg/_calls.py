@@ -1,4 +1,4 @@
-"""How calls into a session are made: one at a time, and so that Ctrl-C stops them.
+"""How calls into a session or trainer are made: one at a time, and so that Ctrl-C stops them.
 
 A C call that runs on the main thread keeps Python from seeing a signal until it returns. So the main thread
 hands long calls to a helper thread and waits on a lock, which a signal interrupts. Other threads never see
@@ -143,13 +143,15 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class Gate:
-    """Lets one call at a time into a session and its sequences.
+    """Lets one call at a time into a session and its sequences, or into a trainer.
 
-    `with gate.turn:` around a call and the reading of what it lent.
+    `with gate.turn:` around a call and the reading of what it lent. `cancel` is libivg's function for `handle`.
     """
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, cancel: Any, noun: str) -> None:
         self.handle = handle
+        self._cancel = cancel
+        self._noun = noun
         self.runner = 0  # the thread inside libivg
         self.number = 0  # of the running or last call
         self.aimed: int | None = None  # the call that a cancel of ours was meant for; it may hit the next one
@@ -161,7 +163,9 @@ class Gate:
     def turn(self) -> threading.Lock:
         """The lock, unless this thread would wait for itself."""
         if threading.get_ident() in (self._caller, self.runner):
-            raise Error("this session is busy with a call; a callback must not use the session that called it")
+            raise Error(
+                f"this {self._noun} is busy with a call; a callback must not use the {self._noun} that called it"
+            )
         return self._lock
 
     def short(self, function: Any, *arguments: Any) -> int:
@@ -197,7 +201,12 @@ class Gate:
     def aimed_cancel(self) -> None:
         """Cancels the running call; if it comes too late, no other call suffers."""
         self.aimed = self.number
-        lib.ivg_session_cancel(self.handle)
+        self._cancel(self.handle)
+
+    def cancel(self) -> None:
+        """Cancels the running call, or else the next one."""
+        self.aimed = None
+        self._cancel(self.handle)
 
     def _make(self, function: Any, arguments: tuple[Any, ...]) -> tuple[int, BaseException | None]:
         self._caller = threading.get_ident()

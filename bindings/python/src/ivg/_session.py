@@ -62,7 +62,7 @@ class Session(Managed, Generates):
         options = native_session_options(threads, context_length, memory_budget, timings)
         call(lib.ivg_session_create, ctypes.byref(raw), model._handle, ctypes.byref(options))
         self._model_reference: Callable[[], Model | None] = lambda: model
-        self._gate = Gate(raw)
+        self._gate = Gate(raw, lib.ivg_session_cancel, "session")
         self._own(raw, _free_session, self._gate)
         self._life = threading.RLock()  # held while cancelling and while being freed
         self._turns = threading.Condition()
@@ -94,8 +94,7 @@ class Session(Managed, Generates):
         """
         with self._life:
             if not self.closed:
-                self._gate.aimed = None
-                lib.ivg_session_cancel(self._raw)
+                self._gate.cancel()
 
     def _cancel_request(self, turn: Turn) -> None:
         """Cancels the running call of one request; without one, nothing."""
