@@ -209,6 +209,39 @@ static void test_rows(const civg_kernels *k, size_t n) {
   free(x), free(y), free(z), free(ids);
 }
 
+/* Products of floats, weights unpacked for them, derivatives and the optimiser. */
+static void test_training(const civg_kernels *k, size_t rows, size_t columns, size_t depth) {
+  size_t n = rows * columns;
+  float *a = malloc(rows * depth * 4), *b = malloc(columns * depth * 4), *out = malloc(n * 4), *more = malloc(n * 4);
+  for (size_t i = 0; i < rows * depth; i++) a[i] = next_float();
+  for (size_t i = 0; i < columns * depth; i++) b[i] = next_float();
+  civg_chain c = {a, depth, 1, b, 32, columns, out, columns, rows, columns, depth, 0};
+  k->chain(&c);
+  c.a_row = 1, c.a_step = rows, c.continues = 1;
+  k->chain(&c);
+  mix_floats(out, n);
+  for (size_t i = 0; i < n; i++) more[i] = next_float();
+  k->rms_norm_backward(out, more, more, n, 1e-5f, out);
+  mix_floats(out, n);
+  k->silu_multiply_backward(more, out, a, b, more, n < rows * depth ? n / 2 : 1);
+  mix_floats(more, n);
+  k->softmax(out, n, n, 0.1f);
+  k->softmax_backward(out, more, n, n, 0.5f);
+  mix_floats(more, n);
+  k->log_probability_backward(more, n, n / 2, k->log_sum_exp(more, n), 1);
+  double squares = k->sum_of_squares(more, n), mean = k->expectation(out, more, n, k->log_sum_exp(out, n));
+  mix_bytes(&squares, sizeof squares), mix_bytes(&mean, sizeof mean);
+  civg_adamw step = {0.5f, 0.9f, 0.99f, 1e-8f, 0.01f, 0.001f, 2, 3};
+  for (size_t i = 0; i < n; i++) a[i % (rows * depth)] = fabsf(next_float());
+  size_t m = n < rows * depth ? n : rows * depth;
+  k->adamw(&step, out, more, out, a, m);
+  mix_floats(out, m), mix_floats(a, m);
+  k->dropout(more, out, n, 0.3f, 0x123456789abcdefull, 1);
+  k->transpose(out, columns, rows, columns, more, rows);
+  mix_floats(more, n);
+  free(a), free(b), free(out), free(more);
+}
+
 int main(void) {
   static const char *names[] = {"portable", "avx2", "avxvnni", "avx512vnni", "neon-dotprod"};
   uint64_t expected = 0;
@@ -227,6 +260,8 @@ int main(void) {
     test_attention(k, 3, 64, 5, 50, 0);
     test_attention(k, 8, 34, 0, 33, 30);
     test_attention(k, 14, 128, 20, 100, 0);
+    test_training(k, 15, 70, 300);
+    test_training(k, 3, 33, 40);
     printf("%016llx %s\n", (unsigned long long)hash, k->name);
     if (expected == 0) expected = hash;
     if (hash != expected) failures++;
