@@ -56,12 +56,12 @@ VARIANTS = {
     "fused": Variant(logits="fused"),
     "packed": Variant(packed=True),
     "packed fused": Variant(packed=True, logits="fused"),
-    "completion compiled": Variant(compiled=True, warm_up=4),
-    "packed compiled": Variant(packed=True, compiled=True, warm_up=4),
+    "completion compiled": Variant(compiled=True, warm_up=6),
+    "packed compiled": Variant(packed=True, compiled=True, warm_up=6),
     "completion bf16 autocast": Variant(precision="autocast"),
     "completion bf16": Variant(precision="bfloat16"),
     "packed bf16": Variant(packed=True, precision="bfloat16"),
-    "completion bf16 compiled": Variant(precision="bfloat16", compiled=True, warm_up=4),
+    "completion bf16 compiled": Variant(precision="bfloat16", compiled=True, warm_up=6),
 }
 
 
@@ -206,7 +206,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     variant = VARIANTS[name]
     trainer = Trainer(options.model, variant)
     pairs = read_pairs(options.pairs, trainer.tokenizer)
-    count = max(1, min(len(pairs) // options.batch, variant.warm_up + options.steps))
+    count = max(1, min(len(pairs) // options.batch, options.steps))
     batches = [
         Batch(
             pairs[index * options.batch : (index + 1) * options.batch], variant.packed, trainer.tokenizer.pad_token_id
@@ -218,17 +218,19 @@ def measure(name: str, options: argparse.Namespace) -> dict:
             trainer.look_up_reference(batch)
     loading, losses, seconds = peak_memory(), [], []
     forget_peak()
-    for index in range(variant.warm_up + options.steps):
+    timed = [batches[index % count] for index in range(options.steps)]  # the same, however long the warming up
+    for batch in [batches[index % count] for index in range(variant.warm_up)] + timed:
         start = time.perf_counter()
-        losses.append(trainer.step(batches[index % count]))
+        losses.append(trainer.step(batch))
         seconds.append(time.perf_counter() - start)
-    timed = range(variant.warm_up, len(seconds))
+    timed_seconds = seconds[variant.warm_up :]
+    speeds = [batch.tokens / taken for batch, taken in zip(timed, timed_seconds, strict=True)]
     stepping = peak_memory()
     return {
         "variant": name, **dataclasses.asdict(variant), "threads": options.threads, "pairs": options.batch,
-        "seconds_per_step": statistics.median(seconds[index] for index in timed),
-        "tokens_per_second": statistics.median(batches[index % count].tokens / seconds[index] for index in timed),
-        "tokens_per_step": statistics.mean(batches[index % count].tokens for index in timed),
+        "seconds_per_step": statistics.median(timed_seconds),
+        "tokens_per_second": statistics.median(speeds),
+        "tokens_per_step": statistics.mean(batch.tokens for batch in timed),
         "peak_memory": max(loading, stepping), "peak_memory_stepping": stepping,
         "trainable": sum(parameter.numel() for parameter in trainer.parameters),
         "seconds": [round(value, 4) for value in seconds], "losses": [round(value, 5) for value in losses],
