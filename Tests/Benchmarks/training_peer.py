@@ -237,6 +237,10 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     }  # fmt: skip
 
 
+def as_json(report: dict) -> str:
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+
+
 def as_text(line: dict) -> str:
     return (
         f"{line['variant']:26} {line['seconds_per_step']:8.3f} s/step {line['tokens_per_second']:8.1f} tokens/s  peak "
@@ -272,17 +276,15 @@ def main() -> None:
         except subprocess.TimeoutExpired as error:
             failure = f"took more than {error.timeout:g} seconds"
         if failure:
-            print(f"{name:26} failed: {failure}", file=sys.stderr, flush=True)
             report["lines"].append({"variant": name, "failed": failure})
-            continue
-        line = json.loads(result.stdout.splitlines()[-1])
-        report["lines"].append(line)
-        print(as_text(line), file=sys.stderr, flush=True)
-    text = json.dumps(report, indent=1, ensure_ascii=False)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    else:
-        print(text)
+            print(f"{name:26} failed: {failure}", file=sys.stderr, flush=True)
+        else:
+            report["lines"].append(json.loads(result.stdout.splitlines()[-1]))
+            print(as_text(report["lines"][-1]), file=sys.stderr, flush=True)
+        if options.json:  # whatever happens to what follows
+            options.json.write_text(as_json(report), encoding="utf-8")
+    if not options.json:
+        print(as_json(report), end="")
 
 
 if __name__ == "__main__":
