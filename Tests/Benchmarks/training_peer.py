@@ -56,12 +56,12 @@ VARIANTS = {
     "fused": Variant(logits="fused"),
     "packed": Variant(packed=True),
     "packed fused": Variant(packed=True, logits="fused"),
-    "completion compiled": Variant(compiled=True, warm_up=4),
-    "packed compiled": Variant(packed=True, compiled=True, warm_up=4),
+    "completion compiled": Variant(compiled=True, warm_up=6),
+    "packed compiled": Variant(packed=True, compiled=True, warm_up=6),
     "completion bf16 autocast": Variant(precision="autocast"),
     "completion bf16": Variant(precision="bfloat16"),
     "packed bf16": Variant(packed=True, precision="bfloat16"),
-    "completion bf16 compiled": Variant(precision="bfloat16", compiled=True, warm_up=4),
+    "completion bf16 compiled": Variant(precision="bfloat16", compiled=True, warm_up=6),
 }
 
 
@@ -133,41 +133,41 @@ class Trainer:
         self.model = get_peft_model(trunk, lora).train()  # peft keeps the adapter in float32
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=0.0, fused=True)
-        self.forward = torch.compile(self.sums, dynamic=True) if variant.compiled else self.sums
+        if variant.compiled:  # layer by layer: all layers share one compilation; the whole model takes many minutes
+            for layer in trunk.model.layers:
+                layer.compile(dynamic=True)
 
-    def sums(self, batch_inputs: dict, places, targets, owners, tail: int, rows: int):
-        """Log-probabilities, summed over each text's completion."""
-        torch, functional = self.torch, self.torch.nn.functional
-        base = self.model.get_base_model()
-        states = base.model(**batch_inputs, use_cache=False).last_hidden_state
-        weight, kind = base.lm_head.weight, self.variant.logits
+    def log_probabilities(self, batch: Batch):
+        """What the model says of each text, summed over its completion."""
+        bf16 = self.variant.precision != "float32"
+        with self.torch.autocast("cpu", self.torch.bfloat16) if bf16 else contextlib.nullcontext():
+            losses = self.losses(batch)
+        return self.torch.zeros(2 * batch.pairs).index_add(0, batch.owners, -losses.float())
+
+    def losses(self, batch: Batch):
+        """-log p of each token of the completions."""
+        functional, places = self.torch.nn.functional, batch.places
+        base, kind = self.model.get_base_model(), self.variant.logits
+        states = base.model(**batch.inputs, use_cache=False).last_hidden_state
+        weight = base.lm_head.weight
         if kind == "fused":
             states = states.flatten(0, 1)[places]
-            losses = functional.linear_cross_entropy(states, weight, targets, reduction="none")
+            return functional.linear_cross_entropy(states, weight, batch.targets, reduction="none")
+        if kind == "completion":
+            logits = functional.linear(states.flatten(0, 1)[places], weight)
+        elif kind == "all":
+            logits = functional.linear(states, weight).flatten(0, 1)[places]
         else:
-            if kind == "completion":
-                logits = functional.linear(states.flatten(0, 1)[places], weight)
-            elif kind == "all":
-                logits = functional.linear(states, weight).flatten(0, 1)[places]
-            else:
-                width = states.shape[1]
-                row, column = places // width, places % width - (width - tail)
-                logits = functional.linear(states[:, width - tail :], weight)[row, column]
-            losses = functional.cross_entropy(logits.float(), targets, reduction="none")
-        return torch.zeros(rows, dtype=torch.float32).index_add(0, owners, -losses.float())
-
-    def log_probabilities(self, batch: Batch, function=None):
-        torch = self.torch
-        bf16 = self.variant.precision != "float32"
-        with torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext():
-            return (function or self.forward)(
-                batch.inputs, batch.places, batch.targets, batch.owners, batch.tail, 2 * batch.pairs
-            )
+            width = states.shape[1]
+            row, column = places // width, places % width - (width - batch.tail)
+            logits = functional.linear(states[:, width - batch.tail :], weight)[row, column]
+        return functional.cross_entropy(logits.float(), batch.targets, reduction="none")
 
     def look_up_reference(self, batch: Batch) -> None:
         """What the trunk without adapter says of each text."""
-        with self.torch.no_grad(), self.model.disable_adapter():
-            batch.reference = self.log_probabilities(batch, self.sums)
+        eager = self.torch.compiler.set_stance("force_eager")  # else layers would be compiled again without adapter
+        with self.torch.no_grad(), self.model.disable_adapter(), eager:
+            batch.reference = self.log_probabilities(batch)
 
     def step(self, batch: Batch) -> float:
         """One step; its loss."""
@@ -206,7 +206,7 @@ def measure(name: str, options: argparse.Namespace) -> dict:
     variant = VARIANTS[name]
     trainer = Trainer(options.model, variant)
     pairs = read_pairs(options.pairs, trainer.tokenizer)
-    count = max(1, min(len(pairs) // options.batch, variant.warm_up + options.steps))
+    count = max(1, min(len(pairs) // options.batch, options.steps))
     batches = [
         Batch(
             pairs[index * options.batch : (index + 1) * options.batch], variant.packed, trainer.tokenizer.pad_token_id
@@ -218,21 +218,27 @@ def measure(name: str, options: argparse.Namespace) -> dict:
             trainer.look_up_reference(batch)
     loading, losses, seconds = peak_memory(), [], []
     forget_peak()
-    for index in range(variant.warm_up + options.steps):
+    timed = [batches[index % count] for index in range(options.steps)]  # the same, however long the warming up
+    for batch in [batches[index % count] for index in range(variant.warm_up)] + timed:
         start = time.perf_counter()
-        losses.append(trainer.step(batches[index % count]))
+        losses.append(trainer.step(batch))
         seconds.append(time.perf_counter() - start)
-    timed = range(variant.warm_up, len(seconds))
+    timed_seconds = seconds[variant.warm_up :]
+    speeds = [batch.tokens / taken for batch, taken in zip(timed, timed_seconds, strict=True)]
     stepping = peak_memory()
     return {
         "variant": name, **dataclasses.asdict(variant), "threads": options.threads, "pairs": options.batch,
-        "seconds_per_step": statistics.median(seconds[index] for index in timed),
-        "tokens_per_second": statistics.median(batches[index % count].tokens / seconds[index] for index in timed),
-        "tokens_per_step": statistics.mean(batches[index % count].tokens for index in timed),
+        "seconds_per_step": statistics.median(timed_seconds),
+        "tokens_per_second": statistics.median(speeds),
+        "tokens_per_step": statistics.mean(batch.tokens for batch in timed),
         "peak_memory": max(loading, stepping), "peak_memory_stepping": stepping,
         "trainable": sum(parameter.numel() for parameter in trainer.parameters),
         "seconds": [round(value, 4) for value in seconds], "losses": [round(value, 5) for value in losses],
     }  # fmt: skip
+
+
+def as_json(report: dict) -> str:
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
 
 
 def as_text(line: dict) -> str:
@@ -251,6 +257,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12, help="steps that are timed")
     parser.add_argument("--batch", type=int, default=8, help="pairs in a step")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--limit", type=float, default=1800, help="seconds after which a variant is given up")
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -263,20 +270,21 @@ def main() -> None:
         command = [sys.executable, "-W", "ignore", __file__, str(options.model), str(options.pairs), "--worker"]
         command += ["--variants", name, "--steps", str(options.steps)]
         command += ["--batch", str(options.batch), "--threads", str(options.threads)]
-        result = subprocess.run(command, capture_output=True, text=True)
-        if result.returncode:
-            lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
-            print(f"{name:26} failed: {lines[-1]}", file=sys.stderr, flush=True)
-            report["lines"].append({"variant": name, "failed": lines[-1]})
-            continue
-        line = json.loads(result.stdout.splitlines()[-1])
-        report["lines"].append(line)
-        print(as_text(line), file=sys.stderr, flush=True)
-    text = json.dumps(report, indent=1, ensure_ascii=False)
-    if options.json:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    else:
-        print(text)
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
+            failure = (result.stderr.strip().splitlines() or ["?"])[-1] if result.returncode else None
+        except subprocess.TimeoutExpired as error:
+            failure = f"took more than {error.timeout:g} seconds"
+        if failure:
+            report["lines"].append({"variant": name, "failed": failure})
+            print(f"{name:26} failed: {failure}", file=sys.stderr, flush=True)
+        else:
+            report["lines"].append(json.loads(result.stdout.splitlines()[-1]))
+            print(as_text(report["lines"][-1]), file=sys.stderr, flush=True)
+        if options.json:  # whatever happens to what follows
+            options.json.write_text(as_json(report), encoding="utf-8")
+    if not options.json:
+        print(as_json(report), end="")
 
 
 if __name__ == "__main__":
