@@ -3,14 +3,14 @@
 
     python examples/demo.py [MODEL] [--max-tokens N] [--seed N] [--plain]
 
-"Better" is said by a prompt contrast, which needs no training: the same model reads the text once as an
-enthusiastic reviewer (tuned) and once as a neutral one (untuned). The value of a text is the sum over its
-tokens of log p(tuned) - log p(untuned).
+"Better" means a friendlier film review. Three small files that `examples/sentiment` trained say so: an adapter that
+knows the domain (untuned), one that was taught the preference from there (tuned), and a head that values every
+beginning of a text.
 
-    plain   the neutral reviewer
-    EFTi    the value changes every token's distribution
-    CBS     after every five tokens the best four of sixteen rows go on
-    IVG     both at once. In full IVG a trained value model would choose the rows; here the prompt pair does that too
+    plain   reviews as the model writes them
+    EFTi    log p(tuned) - log p(untuned) changes every token's distribution
+    CBS     after every five tokens the four of sixteen rows that the head values most go on
+    IVG     both at once
 """
 
 import argparse
@@ -24,45 +24,38 @@ from rich.text import Text
 
 import ivg
 
-MODEL = Path(__file__).resolve().parent.parent / ".build" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+HERE = Path(__file__).resolve().parent
+MODEL = HERE.parent / ".build" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+GUIDES = HERE / "sentiment" / "models"
 PROMPT = "I saw this film last night. It was"
+# The model reads this; guides read the bare prompt.
+TEMPLATE = "Here is a movie review from imdb: {prompt}"
 
 
-def template(who: str, task: str) -> str:
-    """A prompt template in the chat format of the model, which begins its answer with the prompt."""
-    system, user = f"<|im_start|>system\nYou are {who}.<|im_end|>\n", f"<|im_start|>user\n{task}<|im_end|>\n"
-    return system + user + "<|im_start|>assistant\n{prompt}"
-
-
-NEUTRAL = template("a film reviewer", "Write a short review of a film.")
-ENTHUSIASTIC = template(
-    "an enthusiastic reviewer", "Write an enthusiastic five-star review, full of praise, of a brilliant film."
-)
-
-
-def value(role: str | None = None) -> ivg.Implicit:
-    """The prompt contrast: no model is named, so both are the model that generates."""
-    return ivg.Implicit(tuned_template=ENTHUSIASTIC, untuned_template=NEUTRAL, role=role)
-
-
-SEARCH = ivg.ChunkBeamSearch(width=4, successors=4, chunk=5)
-METHODS = {
-    "plain": None,
-    "EFTi": ivg.Guidance(implicit=value("tilt")),
-    "CBS": ivg.Guidance(implicit=value("score"), search=SEARCH),
-    "IVG": ivg.Guidance(implicit=value("both"), search=SEARCH),
-}
+def methods(model: ivg.Model) -> dict[str, ivg.Guidance | None]:
+    """The four, with guides on the model's own trunk: one pass over its weights serves all of them."""
+    tuned, untuned = (model.adapter(GUIDES / name) for name in ("tuned-dpo.gguf", "untuned-sft.gguf"))
+    implicit = ivg.Implicit(tuned=tuned, untuned=untuned, role="tilt")
+    explicit = ivg.Explicit(model.value_head(GUIDES / "value-fudge.gguf"), role="score")
+    search = ivg.ChunkBeamSearch(width=4, successors=4, chunk=5)
+    return {
+        "plain": None,
+        "EFTi": ivg.Guidance(implicit=implicit),
+        "CBS": ivg.Guidance(explicit=explicit, search=search),
+        "IVG": ivg.Guidance(implicit=implicit, explicit=explicit, search=search),
+    }
 
 
 class Run:
     """One method at work, in a session of its own; all sessions share the model's memory."""
 
-    def __init__(self, model: ivg.Model, name: str, options: argparse.Namespace) -> None:
+    def __init__(self, model: ivg.Model, name: str, guidance: ivg.Guidance | None, options: argparse.Namespace) -> None:
         self.name = name
         self.text = ""
         self.session = model.session()
+        self.judge = ivg.Explicit(model.value_head(GUIDES / "value-fudge.gguf"), role="score")
         self.stream = self.session.stream(
-            PROMPT, template=NEUTRAL, guidance=METHODS[name], max_tokens=options.max_tokens, seed=options.seed
+            PROMPT, template=TEMPLATE, guidance=guidance, max_tokens=options.max_tokens, seed=options.seed
         )
 
     def advance(self) -> str | None:
@@ -75,8 +68,7 @@ class Run:
 
     def value(self) -> float:
         """Every text is measured in the same way, however it came about."""
-        ended = self.stream.completion.finish_reason != "length"
-        return self.session.score(value(), PROMPT, [self.text], ended=ended)[0]
+        return self.session.score(self.judge, PROMPT, [self.text], ended=False)[0]
 
     def summary(self) -> str:
         done = self.stream.completion
@@ -85,7 +77,7 @@ class Run:
 
 def side_by_side(console: Console, model: ivg.Model, options: argparse.Namespace) -> None:
     """All four take turns and grow in columns."""
-    runs = [Run(model, name, options) for name in METHODS]
+    runs = [Run(model, name, guidance, options) for name, guidance in methods(model).items()]
     running = list(runs)
     summaries: dict[str, str] = {}
 
@@ -112,8 +104,8 @@ def side_by_side(console: Console, model: ivg.Model, options: argparse.Namespace
 
 def one_by_one(model: ivg.Model, options: argparse.Namespace) -> None:
     """One after the other, with labels."""
-    for name in METHODS:
-        run = Run(model, name, options)
+    for name, guidance in methods(model).items():
+        run = Run(model, name, guidance, options)
         print(f"{name}: {PROMPT}", end="", flush=True)
         while (piece := run.advance()) is not None:
             print(piece, end="", flush=True)

@@ -16,7 +16,8 @@ from pathlib import Path
 def main() -> None:
     script, folder, half = sys.argv[1:]
     spec = importlib.util.spec_from_file_location("imdb", script)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"{script}: cannot be imported")
     imdb = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(imdb)
     gold = imdb.gold(Path(folder), half)
