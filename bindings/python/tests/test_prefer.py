@@ -141,6 +141,8 @@ def test_pairs() -> None:
     assert sorted(named(four.pairs("all"))) == ["ba", "bc", "bd", "ca", "cd"]
     assert sorted(named(four.pairs("all", minimum_gap=2.0))) == ["ba", "bd"]
     assert four.pairs("best-worst", minimum_gap=2.1) == []
+    assert named(four.pairs("ranked")) == ["bd", "ca"] or named(four.pairs("ranked")) == ["ba", "cd"]
+    assert len(four.pairs("ranked", minimum_gap=1.5)) == 1
     drawn = {named(four.pairs("random", seed=seed))[0] for seed in range(100)}
     assert drawn == {"ba", "bc", "bd", "ca", "cd"}
     assert four.pairs("random", seed=3) == four.pairs("random", seed=3)

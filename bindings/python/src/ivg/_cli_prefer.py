@@ -37,12 +37,14 @@ class PairsName(str, Enum):
     """Ways to make pairs, for typer."""
 
     best_worst = "best-worst"
+    ranked = "ranked"
     all = "all"
     random = "random"
 
 
 _CHOICES: dict[PairsName, Pairs] = {
     PairsName.best_worst: "best-worst",
+    PairsName.ranked: "ranked",
     PairsName.all: "all",
     PairsName.random: "random",
 }

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from ._sampling import SamplingKeywords
 
-Pairs = Literal["best-worst", "all", "random"]
-PAIRS: tuple[Pairs, ...] = ("best-worst", "all", "random")
+Pairs = Literal["best-worst", "ranked", "all", "random"]
+PAIRS: tuple[Pairs, ...] = ("best-worst", "ranked", "all", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,9 @@ class Sampled:
     def pairs(self, choice: Pairs = "best-worst", minimum_gap: float = 0.0, seed: int = 0) -> list[Record]:
         """Pairs in TRL's layout of preference data. Equal texts and equal rewards make no pair.
 
-        choice: "best-worst": the best against the worst; "all": every pair; "random": one pair, drawn with `seed`.
+        choice: "best-worst": the best against the worst; "ranked": these, then the second best against the second
+        worst and so on, so that every completion is in at most one pair; "all": every pair; "random": one pair, drawn
+        with `seed`.
         minimum_gap: pairs whose rewards are closer are left out.
         """
         if choice not in PAIRS:
@@ -65,6 +67,10 @@ class Sampled:
         ]
         if choice == "best-worst" and found:
             found = [max(found, key=lambda pair: pair[0].reward - pair[1].reward)]
+        elif choice == "ranked":
+            order = sorted(self.samples, key=lambda sample: -sample.reward)
+            ranked = list(zip(order, reversed(order), strict=True))[: len(order) // 2]
+            found = [pair for pair in ranked if pair in found]
         elif choice == "random" and found:
             found = [random.Random(prompt_seed(seed, self.prompt)).choice(found)]
         return [self._pair(better, worse) for better, worse in found]
