@@ -32,7 +32,7 @@ package final class ObjectivePass {
     switch options.objective {
     case .preference, .reward: 1
     case .supervised, .value:
-      example.sequences.reduce(0) { $0 + Places($1, options).places.count }
+      example.sequences.reduce(0) { $0 + Places.range($1, options).count }
     }
   }
 

@@ -31,18 +31,24 @@ struct Places {
   let targets: [Int32]
 
   init(_ sequence: EncodedSequence, _ options: TrainerOptions) {
+    places = Self.range(sequence, options)
+    switch options.objective {
+    case .value where !options.hasVocabularyHead, .reward:
+      targets = [Int32](repeating: 0, count: places.count)
+    case .supervised, .preference, .value:
+      targets = Array(sequence.tokens[sequence.completionStart...])
+    }
+  }
+
+  /// The places alone. (Making `targets` only to drop them lets the optimiser of Swift 6.3 write them after
+  /// it has freed them.)
+  static func range(_ sequence: EncodedSequence, _ options: TrainerOptions) -> Range<Int> {
     let count = sequence.tokens.count
     switch options.objective {
-    case .value where !options.hasVocabularyHead:
-      places = sequence.completionStart..<count
-      targets = [Int32](repeating: 0, count: places.count)
-    case .reward:
-      places = count - 1..<count
-      targets = [0]
-    case .supervised, .preference, .value:
-      // Before completion tokens: log p(y_t | x, y_<t), and V(x, y_≤t) = Q_{t−1}[y_t].
-      places = sequence.completionStart - 1..<count - 1
-      targets = Array(sequence.tokens[sequence.completionStart...])
+    case .value where !options.hasVocabularyHead: return sequence.completionStart..<count
+    case .reward: return count - 1..<count
+    // Before completion tokens: log p(y_t | x, y_<t), and V(x, y_≤t) = Q_{t−1}[y_t].
+    case .supervised, .preference, .value: return sequence.completionStart - 1..<count - 1
     }
   }
 }

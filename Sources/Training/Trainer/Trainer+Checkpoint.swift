@@ -25,7 +25,7 @@ extension Trainer {
       writer.add(name, type: .f32, shape: [vector.count], data: buffer)
     }
     for (name, values) in [("reference", reference), ("evaluation", evaluationReference)]
-    where !values.isEmpty {
+    where !values.isEmpty && preparedCount == prepareCount {
       // Doubles, bit by bit.
       writer.add(name, type: .f32, shape: [2 * values.count], data: Self.bytes(values))
     }
@@ -73,7 +73,8 @@ extension Trainer {
       memcpy(
         UnsafeMutableRawPointer(mutating: buffer.baseAddress!), source.baseAddress!, buffer.count)
     }
-    if options.objective == .preference {
+    // A run that was stopped while it prepared does that again.
+    if options.objective == .preference, step > 0 || file.tensor("reference") != nil {
       reference = try doubles("reference", count: 2 * data.count, file)
       if let evaluationData {
         evaluationReference = try doubles("evaluation", count: 2 * evaluationData.count, file)

@@ -54,7 +54,9 @@ package struct TrainerOptions: Sendable {
   ///
   /// Throws `.invalidArgument` naming the option and its bound.
   func check() throws(IVGError) {
-    func within(_ name: String, _ value: Double, _ bounds: ClosedRange<Double>) throws(IVGError) {
+    func within<T: FloatingPoint>(_ name: String, _ value: T, _ bounds: ClosedRange<T>)
+      throws(IVGError)
+    {
       guard bounds.contains(value) else {
         throw IVGError(
           .invalidArgument,
@@ -92,16 +94,16 @@ package struct TrainerOptions: Sendable {
     guard !projections.isEmpty || !hasAdapter else {
       throw IVGError(.invalidArgument, "projections names none")
     }
-    try within("alpha", Double(alpha ?? 1), 1e-6...1e6)
-    try within("dropout", Double(dropout), 0...0.9)
-    try within("learning_rate", Double(learningRate ?? 1e-4), 1e-12...10)
-    try within("warmup_fraction", Double(warmupFraction), 0...1)
-    try within("weight_decay", Double(weightDecay), 0...10)
-    try within("beta1", Double(beta1), 0...0.9999)
-    try within("beta2", Double(beta2), 0...0.99999)
-    try within("clip_norm", Double(clipNorm ?? 1), 1e-6...1e9)
-    try within("beta", Double(beta), 1e-6...1e4)
-    try within("label_smoothing", Double(labelSmoothing), 0...0.499)
+    try within("alpha", alpha ?? 1, 1e-6...1e6)
+    try within("dropout", dropout, 0...0.9)
+    try within("learning_rate", learningRate ?? 1e-4, 1e-12...10)
+    try within("warmup_fraction", warmupFraction, 0...1)
+    try within("weight_decay", weightDecay, 0...10)
+    try within("beta1", beta1, 0...0.9999)
+    try within("beta2", beta2, 0...0.99999)
+    try within("clip_norm", clipNorm ?? 1, 1e-6...1e9)
+    try within("beta", beta, 1e-6...1e4)
+    try within("label_smoothing", labelSmoothing, 0...0.499)
     if patience != nil, evaluationPath == nil, evaluationFraction == 0 {
       throw IVGError(
         .invalidArgument, "patience needs evaluation_path or evaluation_fraction")

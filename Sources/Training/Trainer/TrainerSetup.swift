@@ -110,6 +110,10 @@ struct TrainerSetup {
         .invalidArgument,
         "max_tokens is \(maximum); the model's context is \(trunk.configuration.contextLength)")
     }
+    if let prompt = options.maximumPromptTokens, prompt >= maximum {
+      throw IVGError(
+        .invalidArgument, "max_prompt_tokens is \(prompt), must be below max_tokens, \(maximum)")
+    }
     let encoder = try ExampleEncoder(
       tokenizer: model.tokenizer,
       options: EncodingOptions(
