@@ -87,7 +87,9 @@ private func setAdapter(_ given: ivg_trainer_options, _ options: inout TrainerOp
 
 private func setOptimizer(_ given: ivg_trainer_options, _ options: inout TrainerOptions) {
   if given.learning_rate != 0 { options.learningRate = given.learning_rate }
-  if given.warmup_fraction != 0 { options.warmupFraction = given.warmup_fraction < 0 ? 0 : given.warmup_fraction }
+  if given.warmup_fraction != 0 {
+    options.warmupFraction = given.warmup_fraction < 0 ? 0 : given.warmup_fraction
+  }
   options.weightDecay = given.weight_decay
   if given.beta1 != 0 { options.beta1 = given.beta1 }
   if given.beta2 != 0 { options.beta2 = given.beta2 }
