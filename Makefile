@@ -2,6 +2,7 @@
 # make test        all tests                          make test-long   also under sanitizers
 # make lib         .build/release/libivg.so           make python      .build/venv with the package and `ivg`
 # make model       the model of the demo and tests    make bench       speed, as ratios
+# make sentiment   trains the demo's guides and compares all methods: an hour or so
 # make clean       removes what was built, but not the model
 
 SWIFT ?= swift
@@ -15,7 +16,7 @@ VARIANTS := $(foreach type,F16 Q8_0 Q4_0,.build/models/SmolLM2-135M-Instruct.$(t
 PACKAGE := $(shell find bindings/python -name '*.py' -not -path '*/tests/*') bindings/python/pyproject.toml
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-swift test-abi test-python test-long lib python dev model variants bench clean FORCE
+.PHONY: demo sentiment test test-swift test-abi test-python test-long lib python dev model variants bench clean FORCE
 
 demo: python model
 	$(VENV)/bin/python examples/demo.py
@@ -82,6 +83,14 @@ $(VENV)/.bench: Tests/Benchmarks/requirements.txt | $(VENV)/bin/pip
 $(VENV)-avx2/.bench: Tests/Benchmarks/requirements.txt
 	$(PYTHON) -m venv $(VENV)-avx2
 	CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF" $(VENV)-avx2/bin/pip install --quiet --disable-pip-version-check --no-cache-dir --requirement $<
+	@touch $@
+
+# Options in SENTIMENT, e.g. `make sentiment SENTIMENT='--imdb path/to/imdb.py'`.
+sentiment: $(VENV)/.sentiment model
+	$(VENV)/bin/python examples/sentiment/run.py $(SENTIMENT)
+
+$(VENV)/.sentiment: examples/sentiment/requirements.txt $(VENV)/.installed
+	$(PIP) './bindings/python[cli,plot]' --requirement $<
 	@touch $@
 
 clean:

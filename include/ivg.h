@@ -899,7 +899,7 @@ IVG_API IVG_MUST_USE ivg_status ivg_trainer_create(ivg_trainer *IVG_NULLABLE *IV
 /* ivg_trainer_free(): frees the trainer; NULL is fine. What was not saved is lost, but for the checkpoint. Since 0.1. */
 IVG_API void ivg_trainer_free(ivg_trainer *IVG_NULLABLE trainer) IVG_NOEXCEPT;
 
-/* ivg_trainer_next(): does the next piece of work, of a second or so. Since 0.1.
+/* ivg_trainer_next(): does the next piece of work: some lines of preparation, one step, or one evaluation. Since 0.1.
  *
  * Returns: IVG_OK and fills `report`; IVG_DONE when training has ended (and ever after); CANCELLED, after which the call may
  *          be repeated and does that piece again; IO if data or checkpoint could not be read or written (a full disk leaves

@@ -12,7 +12,7 @@ package final class ObjectivePass {
   let states: HiddenStates?
   let expectation: Expectation?
   let cancel: CancelFlag
-  private var keptFinals: [Float] = []
+  private var kept: AlignedBuffer<Float>?  // [wanted, hidden]
 
   package init(
     options: TrainerOptions, trunk: Trunk, pass: TrainingPass?, head: TrainableHead?,
@@ -153,11 +153,9 @@ package final class ObjectivePass {
     _ batch: MicroBatch, _ weight: Double, _ derives: Bool, _ figures: inout Figures
   ) throws(IVGError) {
     // The expectation under the trunk comes first: its pass is another.
-    let base = options.loss == .expectation ? try baseFinals(batch) : nil
+    let hasBase = options.loss == .expectation ? try keepBase(batch) : false
     let finals = try finals(batch, derives: derives)
-    let expected = try base.map { (base) throws(IVGError) in
-      try expectedValues(base, finals, batch)
-    }
+    let expected = hasBase ? try expectedValues(finals, batch) : nil
     for (index, example) in batch.examples.enumerated() {
       for span in batch.spans[index] {
         for row in span {
@@ -206,47 +204,46 @@ package final class ObjectivePass {
       direction: pass.map { $0.directions + row * size })
   }
 
-  /// The trunk's own hidden states, whose logits are the distribution of the next token: only a vocabulary head
-  /// asks for them.
-  private func baseFinals(_ batch: MicroBatch) throws(IVGError) -> [Float]? {
-    guard head!.kind == .vocabulary else { return nil }
-    let count = batch.wanted.count * trunk.configuration.hiddenSize
+  /// Keeps the trunk's own hidden states, whose logits are the distribution of the next token. Only a
+  /// vocabulary head asks for them; false for another.
+  private func keepBase(_ batch: MicroBatch) throws(IVGError) -> Bool {
+    guard head!.kind == .vocabulary else { return false }
     if let states {
-      return Array(
-        UnsafeBufferPointer(start: try states.finals(batch.examples.map(\.key)), count: count))
+      try keep(try states.finals(batch.examples.map(\.key)), batch)
+    } else {
+      try keepFinals(batch, usesAdapter: false)
     }
-    try pass!.forward(batch.packed, wanted: batch.wanted, usesAdapter: false, cancel: cancel)
-    return Array(UnsafeBufferPointer(start: pass!.finals, count: count))
+    return true
   }
 
-  private func expectedValues(
-    _ base: [Float], _ finals: UnsafePointer<Float>, _ batch: MicroBatch
-  ) throws(IVGError) -> [Double] {
-    let matrix = try head!.matrix()
-    return base.withUnsafeBufferPointer { base in
-      expectation!.compute(
-        trunk.output, base.baseAddress!, matrix, finals, count: batch.wanted.count
-      ).map(\.mean)
-    }
-  }
+  // MARK: Kept hidden states
 
-  // MARK: Divergence
-
-  /// Keeps the final hidden states of a micro-batch, computed before training.
+  /// Keeps the final hidden states of a micro-batch, with the adapter or without it.
   func keepFinals(_ batch: MicroBatch, usesAdapter: Bool) throws(IVGError) {
     try pass!.forward(
       batch.packed, wanted: batch.wanted, usesAdapter: usesAdapter, cancel: cancel)
-    keptFinals = Array(
-      UnsafeBufferPointer(
-        start: pass!.finals, count: batch.wanted.count * trunk.configuration.hiddenSize))
+    try keep(pass!.finals, batch)
+  }
+
+  private func keep(_ finals: UnsafePointer<Float>, _ batch: MicroBatch) throws(IVGError) {
+    let count = batch.wanted.count * trunk.configuration.hiddenSize
+    if kept.map({ $0.count < count }) ?? true { kept = try AlignedBuffer(count: count) }
+    kept!.pointer.update(from: finals, count: count)
+  }
+
+  /// For each wanted row, what the head's outputs are expected to be under the kept states' distribution.
+  private func expectedValues(_ finals: UnsafePointer<Float>, _ batch: MicroBatch)
+    throws(IVGError) -> [Double]
+  {
+    try expectation!.compute(
+      trunk.output, kept!.pointer, head!.matrix(), finals, count: batch.wanted.count
+    ).map(\.mean)
   }
 
   /// KL(now ‖ kept) of the next token, added over the wanted rows that `compute` has just computed.
-  func addDivergence(_ batch: MicroBatch, _ figures: inout Figures) {
-    let results = keptFinals.withUnsafeBufferPointer { kept in
-      expectation!.compute(
-        trunk.output, pass!.finals, trunk.output, kept.baseAddress!, count: batch.wanted.count)
-    }
+  func addDivergence(_ batch: MicroBatch, _ figures: inout Figures) throws(IVGError) {
+    let results = try expectation!.compute(
+      trunk.output, pass!.finals, trunk.output, kept!.pointer, count: batch.wanted.count)
     for result in results { figures.divergence += result.divergence }
     figures.divergenceCount += results.count
   }

@@ -1,5 +1,6 @@
 import CIVGKernels
 import Tensor
+import Transformer
 
 /// For pairs of hidden states: what a second product is expected to be under the distribution that the first
 /// one defines. Values the next token (CD-Q), and measures divergence.
@@ -27,6 +28,7 @@ package final class Expectation: ParallelProgram {
   private var x: UnsafePointer<Float>
   private var y: UnsafePointer<Float>
   private var count = 0
+  private let cancel: CancelFlag
 
   /// Bytes that it takes.
   static func bytes(width: Int, workers: Int, capacity: Int) -> Int {
@@ -36,8 +38,11 @@ package final class Expectation: ParallelProgram {
   private static func chunk(_ width: Int) -> Int { max(1, (32 << 20) / (4 * width)) }
 
   /// For at most `capacity` pairs and products with matrices of the shape of `matrix`. Throws `.outOfMemory`.
-  init(like matrix: WeightMatrix, capacity: Int, team: ThreadTeam) throws(IVGError) {
+  init(like matrix: WeightMatrix, capacity: Int, team: ThreadTeam, cancel: CancelFlag)
+    throws(IVGError)
+  {
     self.team = team
+    self.cancel = cancel
     self.capacity = capacity
     width = matrix.outputs
     columns = matrix.columns
@@ -50,16 +55,17 @@ package final class Expectation: ParallelProgram {
     (x, y) = (UnsafePointer(first.pointer), UnsafePointer(first.pointer))
   }
 
-  /// x, y: [count, columns].
+  /// x, y: [count, columns]. Throws `.cancelled`.
   func compute(
     _ a: WeightMatrix, _ x: UnsafePointer<Float>, _ b: WeightMatrix, _ y: UnsafePointer<Float>,
     count: Int
-  ) -> [Result] {
+  ) throws(IVGError) -> [Result] {
     precondition(
       count <= capacity && a.outputs == width && b.outputs == width && a.columns == columns
         && b.columns == columns, "other sizes than planned")
     (self.a, self.b, self.x, self.y, self.count) = (a, b, x, y, count)
     team.run(self)
+    if cancel.isRaised { throw IVGError(.cancelled, "cancelled") }
     return (0..<count).map {
       Result(mean: out.pointer[2 * $0], divergence: out.pointer[2 * $0 + 1])
     }
@@ -70,10 +76,10 @@ package final class Expectation: ParallelProgram {
     for start in stride(from: 0, to: count, by: chunk) {
       let rows = min(chunk, count - start)
       worker.barrier()
-      FrozenProduct(matrix: a, kernels: kernels).forward(
+      FrozenProduct(matrix: a, kernels: kernels, cancel: cancel).forward(
         x + start * columns, rows: rows, into: first.pointer, adds: false, low: nil, bias: nil,
         scratch: own, worker)
-      FrozenProduct(matrix: b, kernels: kernels).forward(
+      FrozenProduct(matrix: b, kernels: kernels, cancel: cancel).forward(
         y + start * columns, rows: rows, into: second.pointer, adds: false, low: nil, bias: nil,
         scratch: own, worker)
       worker.barrier()

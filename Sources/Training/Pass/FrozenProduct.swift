@@ -1,11 +1,14 @@
 import CIVGKernels
 import Tensor
+import Transformer
 
 /// Products of many rows of floats with a frozen, stored matrix, in both directions. Weights are unpacked
 /// into panels that stay in the worker's second cache while all rows pass.
 struct FrozenProduct {
   let matrix: WeightMatrix  // [outputs, columns]
   let kernels: Kernels
+  /// Ends a product early; what it leaves is of no use, and whoever raised the flag says so.
+  let cancel: CancelFlag
 
   /// Terms of a sum that are unpacked together, whole portions of a chain, and panels beside each other.
   private static let depth = 3 * Int(CIVG_CHAIN_TERMS)
@@ -21,7 +24,7 @@ struct FrozenProduct {
     _ worker: Worker
   ) {
     let share = panelShare(matrix.outputs, unit: 1, worker)
-    for group in groups(of: share, unit: 1) {
+    for group in groups(of: share, unit: 1) where !cancel.isRaised {
       let columns = self.columns(of: group, matrix.outputs)
       var first = 0
       while first < matrix.columns {
@@ -52,7 +55,8 @@ struct FrozenProduct {
     low: LowRankTerm?, scratch: UnsafeMutablePointer<Float>, _ worker: Worker
   ) {
     let unit = columnUnit
-    for group in groups(of: panelShare(matrix.columns, unit: unit, worker), unit: unit) {
+    for group in groups(of: panelShare(matrix.columns, unit: unit, worker), unit: unit)
+    where !cancel.isRaised {
       let columns = self.columns(of: group, matrix.columns)
       var first = 0
       while first < matrix.outputs {

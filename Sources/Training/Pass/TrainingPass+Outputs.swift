@@ -9,7 +9,7 @@ extension TrainingPass {
   func runLogProbabilities(_ worker: Worker) {
     let size = configuration.hiddenSize
     let width = trunk.outputSize
-    let output = FrozenProduct(matrix: trunk.output, kernels: kernels)
+    let output = FrozenProduct(matrix: trunk.output, kernels: kernels, cancel: cancel!)
     let scratch = buffers.scratch(worker.index)
     for first in stride(from: 0, to: wanted.count, by: buffers.logitRows) {
       let count = min(buffers.logitRows, wanted.count - first)

@@ -108,7 +108,8 @@ package final class TrainingPass: ParallelProgram {
     self.cancel = cancel
     isStopped = false
     team.run(self)
-    if isStopped { throw IVGError(.cancelled, "cancelled") }
+    // A product that saw the flag has ended early, even if nobody looked at the flag after it.
+    if isStopped || cancel.isRaised { throw IVGError(.cancelled, "cancelled") }
   }
 
   package func run(_ worker: Worker) {
@@ -130,7 +131,8 @@ package final class TrainingPass: ParallelProgram {
 
   func product(_ layer: Int, _ projection: Projection) -> FrozenProduct {
     FrozenProduct(
-      matrix: trunk.layers[layer].projections[projection.rawValue], kernels: kernels)
+      matrix: trunk.layers[layer].projections[projection.rawValue], kernels: kernels,
+      cancel: cancel!)
   }
 
   func delta(_ layer: Int, _ projection: Projection) -> LowRank? {

@@ -39,7 +39,7 @@ extension Trainer {
       if measures { try keepStart(batch) }
       var part = try objective.compute(
         batch, weight: 1, reference: reference(_:), derives: false)
-      if measures { objective.addDivergence(batch, &part) }
+      if measures { try objective.addDivergence(batch, &part) }
       figures.add(part)
     }
     pending.removeAll(keepingCapacity: true)

@@ -58,7 +58,7 @@ package final class Trainer {
     try given.check()
     var options = given
     options.loss = given.loss ?? given.objective.losses.first
-    let setup = try TrainerSetup(model: model, options: options)
+    let setup = try TrainerSetup(model: model, options: options, cancel: cancelFlag)
     self.options = setup.options
     trunk = setup.trunk
     team = setup.team

@@ -29,7 +29,7 @@ struct TrainerSetup {
   /// Tokens that a pass computes together at least, if a step has them.
   private static let usefulRows = 1024
 
-  init(model: LanguageModel, options given: TrainerOptions) throws(IVGError) {
+  init(model: LanguageModel, options given: TrainerOptions, cancel: CancelFlag) throws(IVGError) {
     var options = given
     trunk = try model.trunk(for: "training")
     let start = try StartFile(path: given.startPath, trunk: trunk, options: &options)
@@ -97,7 +97,7 @@ struct TrainerSetup {
         folder: Self.temporaryFolder(options))
     expectation =
       try needsExpectation
-      ? Expectation(like: trunk.output, capacity: rows, team: team) : nil
+      ? Expectation(like: trunk.output, capacity: rows, team: team, cancel: cancel) : nil
     self.options = options
   }
 
