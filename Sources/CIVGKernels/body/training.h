@@ -48,11 +48,17 @@ static void chain_tail(size_t rows, const float *a, const float *b, size_t b_ste
   }
 }
 
-/* R copied rows by all columns. */
+/* R copied rows by all columns. Meanwhile asks for the rows that are copied next, from `next` on, a row's lines spread
+ * over the panels; NULL: none. */
 CIVG_INLINE void chain_rows(int R, const civg_chain *c, const float *a, size_t first, size_t depth, float *out,
-                            int continues) {
-  size_t j = 0;
+                            int continues, const float *next) {
+  const size_t panels = (c->columns + CIVG_PANEL_COLUMNS - 1) / CIVG_PANEL_COLUMNS, lines = CIVG_CHAIN_TERMS / 16;
+  const size_t step = (lines + panels - 1) / panels;
+  size_t j = 0, line = 0;
   for (; j < c->columns; j += CIVG_PANEL_COLUMNS) {
+    for (size_t end = line + step; next && line < end && line < lines; line++) {
+      CIVG_UNROLL for (int r = 0; r < R; r++) __builtin_prefetch(next + (size_t)r * c->a_row + line * 16, 0, 2);
+    }
     const float *b = c->b + j / CIVG_PANEL_COLUMNS * c->b_panel + first * c->b_step;
     size_t count = c->columns - j < CIVG_PANEL_COLUMNS ? c->columns - j : CIVG_PANEL_COLUMNS, done = 0;
     if (CIVG_CHAIN_VECTORS == 2 && count == CIVG_PANEL_COLUMNS) {
@@ -90,13 +96,19 @@ static void chain(const civg_chain *c) {
     for (size_t first = 0; first < c->depth || first == 0; first += CIVG_CHAIN_TERMS) {
       size_t depth = c->depth - first < CIVG_CHAIN_TERMS ? c->depth - first : CIVG_CHAIN_TERMS;
       float *out = c->out + row * c->out_stride;
+      const float *next = NULL;
+      if (c->a_step == 1 && first + 2 * CIVG_CHAIN_TERMS <= c->depth) {
+        next = c->a + row * c->a_row + first + CIVG_CHAIN_TERMS;
+      } else if (c->a_step == 1 && c->depth >= CIVG_CHAIN_TERMS && left >= 2 * taken) {
+        next = c->a + (row + taken) * c->a_row;
+      }
       int continues = c->continues || first > 0;
       chain_copy(c, row, taken, first, depth, copy);
-      if (taken == CIVG_CHAIN_ROWS) chain_rows(CIVG_CHAIN_ROWS, c, copy, first, depth, out, continues);
-      else if (CIVG_CHAIN_ROWS > 8 && taken == 8) chain_rows(8, c, copy, first, depth, out, continues);
-      else if (CIVG_CHAIN_ROWS > 4 && taken == 4) chain_rows(4, c, copy, first, depth, out, continues);
-      else if (CIVG_CHAIN_ROWS > 2 && taken == 2) chain_rows(2, c, copy, first, depth, out, continues);
-      else chain_rows(1, c, copy, first, depth, out, continues);
+      if (taken == CIVG_CHAIN_ROWS) chain_rows(CIVG_CHAIN_ROWS, c, copy, first, depth, out, continues, next);
+      else if (CIVG_CHAIN_ROWS > 8 && taken == 8) chain_rows(8, c, copy, first, depth, out, continues, next);
+      else if (CIVG_CHAIN_ROWS > 4 && taken == 4) chain_rows(4, c, copy, first, depth, out, continues, next);
+      else if (CIVG_CHAIN_ROWS > 2 && taken == 2) chain_rows(2, c, copy, first, depth, out, continues, next);
+      else chain_rows(1, c, copy, first, depth, out, continues, next);
     }
   }
 }
