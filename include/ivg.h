@@ -871,13 +871,13 @@ typedef struct ivg_trainer_report {
   double loss;
   double learning_rate;
   double gradient_norm;      /* before clipping                                                                 */
-  double accuracy;           /* share of pairs in which chosen is above rejected; SUPERVISED: NaN; VALUE: share of pairs
-                                of evaluated lines, as they follow each other, whose values are ordered as their rewards */
+  double accuracy;           /* share of pairs in which chosen is above rejected; EVALUATE of VALUE: share of pairs of
+                                lines, as they follow each other, whose values are ordered as their rewards     */
   double margin;             /* mean distance of chosen above rejected: beta times log-ratio, or reward         */
   double chosen;             /* mean of the same for chosen                                                     */
   double rejected;           /* ... for rejected                                                                */
-  double kl;                 /* EVALUATE with an adapter: KL divergence of a token from the model it starts from, mean over
-                                completion tokens                                                               */
+  double kl;                 /* EVALUATE of SUPERVISED and PREFERENCE: KL divergence from the model it starts from,
+                                mean over completion tokens                                                     */
   double correlation;        /* EVALUATE of VALUE: between the last prefix's value and the reward               */
 } ivg_trainer_report;
 
@@ -888,7 +888,8 @@ IVG_API void ivg_trainer_options_init(ivg_trainer_options *options, uint32_t str
  *
  * Reads the data once. A checkpoint must be of the same model, data and options (but for thread_count, memory_budget and
  * checkpoint_every).
- * Returns: IVG_OK; INVALID_ARGUMENT for an option out of its range, or data without a usable line; NOT_FOUND, IO,
+ * Returns: IVG_OK; INVALID_ARGUMENT for an option out of its range, or data without a usable line, of which the message names
+ *          the first; NOT_FOUND (of the checkpoint: its folder), IO,
  *          CORRUPT_FILE; UNSUPPORTED for a model whose training is not known; MISMATCH for a start file of another model or
  *          kind, or a checkpoint of another run; OUT_OF_MEMORY naming bytes needed and budget.
  * Ownership: free `*out`; keeps `model` alive. Threads: any. */
@@ -902,8 +903,9 @@ IVG_API void ivg_trainer_free(ivg_trainer *IVG_NULLABLE trainer) IVG_NOEXCEPT;
 /* ivg_trainer_next(): does the next piece of work: some lines of preparation, one step, or one evaluation. Since 0.1.
  *
  * Returns: IVG_OK and fills `report`; IVG_DONE when training has ended (and ever after); CANCELLED, after which the call may
- *          be repeated and does that piece again; IO if data or checkpoint could not be read or written (a full disk leaves
- *          the last good checkpoint; the call may be repeated). */
+ *          be repeated and does that piece again; IO or NOT_FOUND if data or checkpoint could not be read or written (a full
+ *          disk leaves the last good checkpoint; the call may be repeated); MISMATCH if the data has changed;
+ *          INVALID_ARGUMENT if the gradient is not finite. */
 IVG_API IVG_MUST_USE ivg_status ivg_trainer_next(ivg_trainer *trainer, ivg_trainer_report *report,
                                                  ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
 

@@ -8,7 +8,7 @@ import Tensor
 /// what was at `path` is untouched. A symbolic link at `path` is replaced, not followed.
 ///
 /// Ownership: owns the descriptor. Threads: one at a time.
-final class AtomicFile {
+package final class AtomicFile {
   private let path: String
   private let temporary: String
   private var descriptor: Int32

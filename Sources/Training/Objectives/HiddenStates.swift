@@ -19,6 +19,17 @@ package final class HiddenStates {
   private var floats: AlignedBuffer<Float>  // [rows, hidden]
   private var halves: AlignedBuffer<UInt16>  // [rows, hidden]
 
+  /// Bytes that it takes, beside the file.
+  static func bytes(trunk: Trunk, workers: Int, rows: Int, longest: Int) -> Int {
+    let engine = Engine.fixedBytes(
+      trunk: trunk, threadCount: workers, contextLength: longest, sequences: rows, logitRows: 0)
+    return engine + pages(rows) * Engine.pageBytes(trunk)
+      + rows * trunk.configuration.hiddenSize * 6
+  }
+
+  /// Pages that the sequences of a micro-batch take together at most.
+  private static func pages(_ rows: Int) -> Int { rows / Engine.tokensPerPage + rows / 2 + 1 }
+
   /// `rows`: tokens of a micro-batch at most.
   ///
   /// Throws `.io` if the file cannot be made in `folder`, `.outOfMemory`.
@@ -26,10 +37,8 @@ package final class HiddenStates {
     trunk: Trunk, team: ThreadTeam, rows: Int, longest: Int, options: TrainerOptions,
     folder: String
   ) throws(IVGError) {
-    let perPage = Engine.tokensPerPage
     engine = try Engine(
-      trunk: trunk, team: team, contextLength: longest,
-      pageLimit: rows / perPage + rows + 1)
+      trunk: trunk, team: team, contextLength: longest, pageLimit: Self.pages(rows))
     try engine.reserve(logitRows: 0, results: rows)
     self.options = options
     self.folder = folder

@@ -14,7 +14,7 @@ struct RunIdentity {
     let c = trunk.configuration
     parts = [
       ("model.architecture", c.architecture.name), ("model.file_size", "\(trunk.file.fileSize)"),
-      ("model.tensors", "\(trunk.file.tensors.count)"),
+      ("model.weights", hexadecimal(Self.sample(trunk.file))),
       ("data", hexadecimal(data.fingerprint)),
       ("evaluation", evaluation.map { hexadecimal($0.fingerprint) } ?? ""),
       ("start", start.map { hexadecimal(Self.hash($0)) } ?? ""),
@@ -53,8 +53,18 @@ struct RunIdentity {
     }
   }
 
+  /// A hash of all tensors.
   private static func hash(_ file: GGUFFile) -> UInt64 {
     file.tensors.reduce(0) { ($0 << 7 | $0 >> 57) ^ ContentHash.hash(file.data($1)) }
+  }
+
+  /// A hash of the first bytes of every tensor: enough to tell models apart without reading all of them.
+  private static func sample(_ file: GGUFFile) -> UInt64 {
+    file.tensors.reduce(0) {
+      let bytes = file.data($1)
+      return ($0 << 7 | $0 >> 57)
+        ^ ContentHash.hash(UnsafeRawBufferPointer(rebasing: bytes.prefix(1 << 14)))
+    }
   }
 }
 

@@ -32,6 +32,7 @@ struct TrainerSetup {
   init(model: LanguageModel, options given: TrainerOptions, cancel: CancelFlag) throws(IVGError) {
     var options = given
     trunk = try model.trunk(for: "training")
+    if let path = options.checkpointPath { try AtomicFile.prepare(path: path) }
     let start = try StartFile(path: given.startPath, trunk: trunk, options: &options)
     (data, evaluationData) = try Self.openData(model, trunk, options)
     split = try DataSplit(
@@ -71,6 +72,10 @@ struct TrainerSetup {
       : options.loss == .expectation && options.hasVocabularyHead
     let other =
       vectorBytes
+      + (options.hasAdapter
+        ? 0
+        : HiddenStates.bytes(
+          trunk: trunk, workers: options.threadCount, rows: rows, longest: longest))
       + (needsExpectation
         ? Expectation.bytes(width: trunk.outputSize, workers: options.threadCount, capacity: rows)
         : 0)
