@@ -805,7 +805,8 @@ enum {
 
 /* Flags of a trainer. */
 enum {
-  IVG_TRAINER_HEAD_ONLY = 1,     /* REWARD, VALUE: no adapter; hidden states are computed once                */
+  IVG_TRAINER_HEAD_ONLY = 1,     /* REWARD, VALUE: no adapter; hidden states are computed once, and kept in a file without a
+                                    name (2 bytes a number) beside the checkpoint, else where TMPDIR says            */
   IVG_TRAINER_NO_END_TOKEN = 2,  /* completions are not followed by the end token: they may have gone on      */
   IVG_TRAINER_STRICT = 4,        /* a line that cannot be used is an error                                    */
   IVG_TRAINER_VOCABULARY_HEAD = 8, /* VALUE: a head with an output for every token instead of one             */
@@ -828,7 +829,7 @@ typedef struct ivg_trainer_options {
   uint64_t seed;
   uint64_t memory_budget;                       /* bytes beside the mapped file; 0: 1 GiB                             */
   uint32_t thread_count;                        /* 0: the processors this process may use                             */
-  uint32_t batch_size;                          /* lines a step; 0: 16                                                */
+  uint32_t batch_size;                          /* lines a step, at most 4096; 0: 16                                  */
   uint32_t max_tokens;                          /* of prompt and completion; 0: 512, or the context if that is less   */
   uint32_t max_prompt_tokens;                   /* longer prompts lose their beginning; 0: half of max_tokens         */
   uint32_t rank;                                /* of a new adapter; 0: 8                                             */
@@ -886,7 +887,7 @@ IVG_API void ivg_trainer_options_init(ivg_trainer_options *options, uint32_t str
 
 /* ivg_trainer_create(): opens and checks the data, takes the memory, resumes from a checkpoint. Since 0.1.
  *
- * Reads the data once. A checkpoint must be of the same model, data and options (but for thread_count, memory_budget and
+ * Reads and tokenises the data once, for which it takes time, and cannot be cancelled. A checkpoint must be of the same model, data and options (but for thread_count, memory_budget and
  * checkpoint_every).
  * Returns: IVG_OK; INVALID_ARGUMENT for an option out of its range, or data without a usable line, of which the message names
  *          the first; NOT_FOUND (of the checkpoint: its folder), IO,

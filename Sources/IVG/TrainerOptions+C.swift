@@ -8,6 +8,9 @@ func trainerOptions(_ pointer: UnsafePointer<ivg_trainer_options>) throws(IVGErr
   -> TrainerOptions
 {
   let given = try Struct.read(pointer, "ivg_trainer_options") ?? ivg_trainer_options()
+  guard given.reserved == 0 else {
+    throw IVGError(.unsupported, "reserved is \(given.reserved), must be 0")
+  }
   var options = TrainerOptions()
   guard let objective = Objective(rawValue: given.objective) else {
     throw IVGError(

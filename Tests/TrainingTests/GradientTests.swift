@@ -1,4 +1,5 @@
 import GGUF
+import Glibc
 import Tensor
 import TestSupport
 import Testing
@@ -18,12 +19,13 @@ final class GradientRig {
   init(_ fixture: String, projections: Set<Projection> = Set(Projection.allCases), rank: Int = 2)
     throws
   {
-    model = try Model(path: Fixtures.path(fixture))
+    model = try Model(path: fixture.hasPrefix("/") ? fixture : Fixtures.path(fixture))
     trunk = model.trunk!
     let shape = TrainableAdapter.Shape(projections: projections, rank: rank, alpha: 3)
     vector = try ParameterVector(count: shape.count(trunk))
     adapter = TrainableAdapter(shape: shape, trunk: trunk, vector: vector, offset: 0)
-    twin = try SlowTwin(fixture, halfCache: false, roundedInputs: false)
+    twin = try SlowTwin(
+      fixture.hasPrefix("/") ? "tiny-llama.gguf" : fixture, halfCache: false, roundedInputs: false)
     var random = RandomNumbers(seed: 7)
     for index in 0..<vector.count { vector.values.pointer[index] = random.float(0.3) }
     var next = 0
@@ -166,6 +168,62 @@ private func bits(_ rig: GradientRig, _ pass: TrainingPass, dropout: Float = 0) 
   rig.vector.clearGradients()
   _ = try WeightedLoss().run(pass, dropout: dropout)
   return (0..<rig.vector.count).map { rig.vector.gradients.pointer[$0].bitPattern }
+}
+
+/// Projections of one input in types whose blocks differ: products that add to the same numbers must divide
+/// them alike.
+@Test func threadsChangeNoBitOfMixedTypes() throws {
+  var template = temporaryTemplate("mixed")
+  let descriptor = mkstemp(&template)
+  let path = String(cString: template)
+  defer {
+    close(descriptor)
+    unlink(path)
+  }
+  try writeMixedModel(path)
+  let rig = try GradientRig(path)
+  let first = try bits(rig, rig.pass())
+  #expect(first.contains { $0 != 0 } && first.allSatisfy { Float(bitPattern: $0).isFinite })
+  for threads in 2...5 {
+    for _ in 0..<3 { #expect(try bits(rig, rig.pass(threads: threads)) == first, "\(threads)") }
+  }
+}
+
+/// A llama with a hidden size of 256 and the tokenizer of `tiny-llama.gguf`.
+private func writeMixedModel(_ path: String) throws {
+  let tiny = try GGUFFile(path: Fixtures.path("tiny-llama.gguf"))
+  var writer = GGUFWriter()
+  writer.set(tiny.metadata)
+  let sizes = [
+    "block_count": 2, "embedding_length": 256, "feed_forward_length": 512,
+    "attention.head_count": 4, "attention.head_count_kv": 2, "rope.dimension_count": 64,
+  ]
+  for (key, value) in sizes { writer.set("llama." + key, .uint32(UInt32(value))) }
+  var random = RandomNumbers(seed: 2)
+  func add(_ name: String, _ type: TensorType, _ rows: Int, _ columns: Int) {
+    let bytes = ReferenceKernels.weights(
+      type, rows: rows, columns: columns, scale: 0.001, random: &random)
+    writer.add(name, type: type, shape: [columns, rows], data: bytes)
+  }
+  func addNorm(_ name: String) {
+    let ones = [Float](repeating: 1, count: 256).withUnsafeBytes { Array($0) }
+    writer.add(name, type: .f32, shape: [256], data: ones)
+  }
+  add("token_embd.weight", .f16, 320, 256)
+  addNorm("output_norm.weight")
+  for layer in 0..<2 {
+    let stem = "blk.\(layer)."
+    addNorm(stem + "attn_norm.weight")
+    addNorm(stem + "ffn_norm.weight")
+    add(stem + "attn_q.weight", .f16, 256, 256)
+    add(stem + "attn_k.weight", .q8_0, 128, 256)
+    add(stem + "attn_v.weight", .q6_K, 128, 256)
+    add(stem + "attn_output.weight", .q4_0, 256, 256)
+    add(stem + "ffn_gate.weight", .q4_K, 512, 256)
+    add(stem + "ffn_up.weight", .f16, 512, 256)
+    add(stem + "ffn_down.weight", .q5_K, 256, 512)
+  }
+  try writer.write(to: path)
 }
 
 @Test(arguments: [Float(0), 0.3])

@@ -51,6 +51,8 @@ package final class HiddenStates {
       throw IVGError(
         .io, "\(folder): cannot make a temporary file: \(String(cString: strerror(errno)))")
     }
+    // Programs that the host starts have no business with it.
+    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     // Its name is not needed, and it goes away with the descriptor whatever happens.
     unlink(template)
   }

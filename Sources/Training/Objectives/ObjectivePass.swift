@@ -44,6 +44,7 @@ package final class ObjectivePass {
     _ batch: MicroBatch, weight: Double, reference: (TrainingExample) -> [Double] = { _ in [] },
     derives: Bool
   ) throws(IVGError) -> Figures {
+    try lookAtCancel()
     var figures = Figures()
     figures.tokenCount = batch.packed.count
     switch options.objective {
@@ -63,6 +64,10 @@ package final class ObjectivePass {
   /// The summed log-probabilities of every sequence.
   package func logProbabilities(_ batch: MicroBatch) throws(IVGError) -> [[Double]] {
     try sums(batch, derives: false)
+  }
+
+  private func lookAtCancel() throws(IVGError) {
+    if cancel.isRaised { throw IVGError(.cancelled, "cancelled") }
   }
 
   // MARK: Log-probabilities
@@ -138,6 +143,7 @@ package final class ObjectivePass {
   ) throws(IVGError) {
     let finals = try finals(batch, derives: derives)
     for spans in batch.spans {
+      try lookAtCancel()
       let rows = spans.map(\.lowerBound)
       let rewards = rows.map { value(finals, $0, batch) }
       figures.addPair(chosen: rewards[0], rejected: rewards[1])
@@ -157,6 +163,7 @@ package final class ObjectivePass {
     let finals = try finals(batch, derives: derives)
     let expected = hasBase ? try expectedValues(finals, batch) : nil
     for (index, example) in batch.examples.enumerated() {
+      try lookAtCancel()
       for span in batch.spans[index] {
         for row in span {
           let value = value(finals, row, batch)

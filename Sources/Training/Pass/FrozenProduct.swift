@@ -97,10 +97,9 @@ struct FrozenProduct {
     }
   }
 
-  /// Panels that hold whole blocks of a row.
-  private var columnUnit: Int {
-    max(1, matrix.type.blockElements / Int(CIVG_PANEL_COLUMNS))
-  }
+  /// Panels that hold whole blocks of a row, whatever the type: products that add to the same columns are
+  /// divided alike, so that each worker adds to its own.
+  private var columnUnit: Int { matrix.columns % 256 == 0 ? 256 / Int(CIVG_PANEL_COLUMNS) : 1 }
 
   private func panelShare(_ width: Int, unit: Int, _ worker: Worker) -> Range<Int> {
     let each = unit * Int(CIVG_PANEL_COLUMNS)

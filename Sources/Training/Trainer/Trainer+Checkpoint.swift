@@ -64,7 +64,8 @@ extension Trainer {
     }
     try identity.check(metadata, path: path)
     step = try metadata.requiredInt("training.step", in: 0...stepCount)
-    worseEvaluations = try metadata.requiredInt("training.worse_evaluations", in: 0...Int.max)
+    worseEvaluations = try metadata.requiredInt(
+      "training.worse_evaluations", in: 0...(options.patience ?? 0))
     bestLoss = Double(bitPattern: try bits("training.best_loss", metadata, path))
     evaluationIsDue = try flag("training.evaluation_is_due", metadata, path)
     hasEnded = try flag("training.has_ended", metadata, path)

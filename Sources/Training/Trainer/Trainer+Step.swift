@@ -21,10 +21,11 @@ extension Trainer {
           batch, weight: 1 / Double(terms), reference: reference(_:), derives: true))
     }
     let norm = optimizer.gradientNorm()
-    guard norm.isFinite else {
+    // Its square must stay within the range of floats.
+    guard norm < 1e18 else {
       throw IVGError(
         .invalidArgument,
-        "the gradient of step \(step + 1) is not finite; a lower learning_rate may help")
+        "the gradient of step \(step + 1) has the length \(norm); a lower learning_rate may help")
     }
     let rate = schedule.learningRate(ofStep: step)
     optimizer.update(number: step + 1, rate: rate, norm: norm)

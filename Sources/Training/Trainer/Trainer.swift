@@ -116,13 +116,13 @@ package final class Trainer {
   private func report() throws(IVGError) -> TrainerReport? {
     let start = Self.now()
     var report: TrainerReport
-    if preparedCount < prepareCount {
+    if !evaluationIsDue, hasEnded || step >= stepCount {
+      hasEnded = true
+      return nil
+    } else if preparedCount < prepareCount {
       report = try prepare()
     } else if evaluationIsDue {
       report = try evaluate()
-    } else if hasEnded || step >= stepCount {
-      hasEnded = true
-      return nil
     } else {
       report = try train()
     }

@@ -86,7 +86,7 @@ package struct TrainerOptions: Sendable {
         .invalidArgument, "evaluation_path and evaluation_fraction exclude each other")
     }
     try within("epochs", epochs, 1e-6...1e6)
-    try within("batch_size", Double(batchSize), 1...65536)
+    try within("batch_size", Double(batchSize), 1...4096)
     try within("max_tokens", Double(maximumTokens ?? 512), 2...1e6)
     try within("max_prompt_tokens", Double(maximumPromptTokens ?? 1), 1...1e6)
     try within("rank", Double(rank), 1...256)
@@ -104,6 +104,14 @@ package struct TrainerOptions: Sendable {
     try within("clip_norm", clipNorm ?? 1, 1e-6...1e9)
     try within("beta", beta, 1e-6...1e4)
     try within("label_smoothing", labelSmoothing, 0...0.499)
+    if labelSmoothing > 0, objective != .preference || loss == .identity {
+      throw IVGError(
+        .invalidArgument, "label_smoothing needs the objective preference and another loss than IPO"
+      )
+    }
+    if dropout > 0, !hasAdapter {
+      throw IVGError(.invalidArgument, "dropout needs an adapter")
+    }
     if patience != nil, evaluationPath == nil, evaluationFraction == 0 {
       throw IVGError(
         .invalidArgument, "patience needs evaluation_path or evaluation_fraction")

@@ -56,12 +56,12 @@ struct TrainerSetup {
     let kind = options.hasVocabularyHead ? ValueHead.Kind.vocabulary : .scalar
     let adapterCount = options.hasAdapter ? shape.count(trunk) : 0
     let count = adapterCount + (options.hasHead ? TrainableHead.count(kind, trunk) : 0)
-    let buffers = options.patience == nil ? 0 : 1
-    let vectorBytes = ParameterVector.bytes(count: count) + (buffers + 1) * 4 * count
+    let hasLogits = options.objective == .supervised || options.objective == .preference
+    let copies = (options.patience == nil ? 0 : 1) + (start != nil && hasLogits ? 1 : 0)
+    let vectorBytes = ParameterVector.bytes(count: count) + copies * 4 * count
 
     let longest = files.map(\.longestSequence).max() ?? 0
     let rows = max(files.map(\.longestExample).max() ?? 0, Self.usefulRows)
-    let hasLogits = options.objective == .supervised || options.objective == .preference
     let planned = PassPlan(
       trunk: trunk, rows: rows, wanted: rows, longest: longest,
       rank: options.hasAdapter ? shape.rank : 0, workers: options.threadCount,
@@ -78,6 +78,7 @@ struct TrainerSetup {
           trunk: trunk, workers: options.threadCount, rows: rows, longest: longest))
       + (needsExpectation
         ? Expectation.bytes(width: trunk.outputSize, workers: options.threadCount, capacity: rows)
+          + rows * trunk.configuration.hiddenSize * 4
         : 0)
     plan = try Self.plan(planned, besides: other, options)
     memory = other + (options.hasAdapter ? plan.bytes : 0)
@@ -138,7 +139,7 @@ struct TrainerSetup {
     let open = { (path: String, isEvaluation: Bool) throws(IVGError) in
       try TrainingData(
         path: path, reader: reader, encoder: encoder, isEvaluation: isEvaluation,
-        cancel: { false })
+        needsShare: options.loss == .classification)
     }
     let data = try open(options.dataPath, false)
     guard let path = options.evaluationPath else { return (data, nil) }
@@ -159,15 +160,6 @@ struct TrainerSetup {
     for file in files where file.count == 0 {
       let reason = file.file.problems.first.map { "; line \($0.line): \($0.reason)" } ?? ""
       throw IVGError(.invalidArgument, "\(file.file.path): no line can be used\(reason)")
-    }
-    guard options.objective == .value, options.loss == .classification else { return }
-    for file in files {
-      for number in 0..<file.count where !(0...1).contains(try file.example(number).reward) {
-        throw IVGError(
-          .invalidArgument,
-          "\(file.file.path): a reward is \(try file.example(number).reward); the loss "
-            + "IVG_LOSS_CLASSIFY needs rewards within 0 ... 1")
-      }
     }
   }
 

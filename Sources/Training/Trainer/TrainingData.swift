@@ -12,17 +12,22 @@ final class TrainingData {
 
   /// Checks every line, also that something to learn is left of it once it is tokenised.
   ///
-  /// Throws what `DataFile` throws.
+  /// `needsShare`: rewards are within 0 ... 1. Throws what `DataFile` throws.
   init(
     path: String, reader: ExampleReader, encoder: ExampleEncoder, isEvaluation: Bool,
-    cancel: () -> Bool
+    needsShare: Bool
   ) throws(IVGError) {
     self.encoder = encoder
     self.isEvaluation = isEvaluation
     var longest = (example: 0, sequence: 0)
     file = try DataFile(
-      path: path, reader: reader, cancel: cancel,
+      path: path, reader: reader,
       accepts: { (example) throws(IVGError) in
+        if needsShare, case .completion(_, let reward?) = example.answer, !(0...1).contains(reward)
+        {
+          throw IVGError(
+            .invalidArgument, "\"reward\" is \(reward); this loss needs 0 ... 1")
+        }
         let sequences = try Self.sequences(encoder.encode(example))
         let lengths = sequences.map(\.tokens.count)
         longest.example = max(longest.example, lengths.reduce(0, +))

@@ -113,7 +113,7 @@ class TrainingOptions:
     checkpoint_every: int = 50
     #: The same seed gives the same file.
     seed: int = 0
-    #: Processors to use; None: those of the machine, at most 16.
+    #: Processors to use; None: those this process may use.
     threads: int | None = None
     #: Bytes beside the mapped file; None: 1 GiB.
     memory_budget: int | None = None
