@@ -1,3 +1,4 @@
+import GGUF
 import Glibc
 import Guidance
 import Tensor
@@ -297,4 +298,100 @@ func valuesAreLearned(_ loss: LossKind) throws {
   }
   try other.save(path: folder.file("second.gguf"))
   #expect(folder.bytes("first.gguf") == folder.bytes("second.gguf"))
+}
+
+/// Numbers of a checkpoint that no run could have written are refused, not counted on.
+@Test func impossibleCheckpointsAreRefused() throws {
+  let folder = try TrainingFolder()
+  var options = folder.options(.supervised, folder.pairs())
+  options.checkpointPath = folder.file("state")
+  options.evaluationFraction = 0.2
+  options.patience = 3
+  options.maximumSteps = 2
+  _ = try folder.run(options)
+  for (key, value) in [
+    ("training.worse_evaluations", GGUFWriterValue.uint64(UInt64(Int64.max))),
+    ("training.step", .uint64(3)), ("training.step", .string("2")),
+    ("training.best_loss", .bool(true)), ("training.format", .uint32(2)),
+    ("general.type", .string("adapter")),
+  ] {
+    let good = try GGUFFile(path: folder.file("state"))
+    var writer = GGUFWriter()
+    writer.set(good.metadata)
+    writer.set(key, value)
+    for tensor in good.tensors {
+      writer.add(tensor.name, type: tensor.type, shape: tensor.shape, data: good.data(tensor))
+    }
+    try writer.write(to: folder.file("bad"))
+    var other = options
+    other.checkpointPath = folder.file("bad")
+    #expect(throws: IVGError.self, "\(key)") { try Trainer(model: folder.model, options: other) }
+  }
+  // A tensor that is cut.
+  let good = try GGUFFile(path: folder.file("state"))
+  var writer = GGUFWriter()
+  writer.set(good.metadata)
+  for tensor in good.tensors where tensor.name != "second_moments" {
+    writer.add(tensor.name, type: tensor.type, shape: tensor.shape, data: good.data(tensor))
+  }
+  try writer.write(to: folder.file("bad"))
+  options.checkpointPath = folder.file("bad")
+  let error = #expect(throws: IVGError.self) { try Trainer(model: folder.model, options: options) }
+  #expect(error?.message.contains("second_moments") == true)
+}
+
+/// A flag that is raised while a call runs ends that call, in every objective and phase.
+@Test func callsEndWhenTheyAreCancelled() throws {
+  for (objective, loss, headOnly) in [
+    (Objective.supervised, nil, false), (.preference, nil, false), (.reward, nil, true),
+    (.value, LossKind.expectation, true), (.value, .expectation, false),
+  ] {
+    let folder = try TrainingFolder()
+    let data = objective == .value ? folder.rewards(400) : folder.pairs(400)
+    var options = folder.options(objective, data)
+    options.loss = loss
+    options.trainsHeadOnly = headOnly
+    options.hasVocabularyHead = objective == .value
+    options.evaluationPath = data
+    options.batchSize = 400
+    options.maximumSteps = 1
+    let trainer = try Trainer(model: folder.model, options: options)
+    var cancelled = 0
+    // The delay grows until a whole run passes without being caught.
+    for delay in stride(from: UInt32(100), through: 400_000, by: 1500) {
+      let timer = try Alarm(after: delay, trainer.cancelFlag)
+      var isDone = false
+      do { while !isDone { isDone = try trainer.next() == nil } } catch {
+        #expect(error.kind == .cancelled)
+        cancelled += 1
+      }
+      timer.join()
+      _ = trainer.cancelFlag.take()
+      if isDone { break }
+    }
+    #expect(cancelled > 2, "\(objective)")
+  }
+}
+
+/// Raises a flag after a while, on a thread of its own.
+private final class Alarm {
+  private let flag: CancelFlag
+  private let microseconds: UInt32
+  private var thread = pthread_t()
+
+  init(after microseconds: UInt32, _ flag: CancelFlag) throws {
+    self.flag = flag
+    self.microseconds = microseconds
+    let status = pthread_create(
+      &thread, nil,
+      { argument in
+        let alarm = Unmanaged<Alarm>.fromOpaque(argument!).takeRetainedValue()
+        usleep(alarm.microseconds)
+        alarm.flag.raise()
+        return nil
+      }, Unmanaged.passRetained(self).toOpaque())
+    precondition(status == 0)
+  }
+
+  func join() { pthread_join(thread, nil) }
 }
