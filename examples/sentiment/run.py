@@ -13,6 +13,10 @@ skipped when they are there; one that was interrupted goes on where it was. Revi
     value       FUDGE: every prefix regresses to that reward
     evaluate    the nine methods on prompts of half b, scored by gold reward b
     check       does the tuned adapter, and the value head, order unseen pairs of half b?
+
+Across sizes: guides on a small model steer a larger one of the same vocabulary, with the samples of an earlier run:
+
+    run.py FOLDER --model large.gguf --guides small.gguf --samples .build/sentiment --head-only ...
 """
 
 import argparse
@@ -43,6 +47,7 @@ class Experiment:
 
     folder: Path
     model: Path
+    guides: Path  # the model that guides are trained on
     imdb: Path
     options: argparse.Namespace
 
@@ -103,32 +108,60 @@ def sample(run: Experiment, half: str, temperature: float, pairs: str, samples: 
     )
 
 
+def borrow(run: Experiment, folder: Path) -> None:
+    """Prompts, samples and pairs of an earlier run."""
+    for half in ("", "-b"):
+        for name in (f"pairs{half}.jsonl", f"samples{half}.jsonl"):
+            if not run.path(name).exists():
+                run.path(name).symlink_to(folder.resolve() / name)
+            run.path(f"{name}.done").touch()
+
+
 def guides(run: Experiment) -> None:
     """The three trained files."""
+    adapters(run)
+    if run.options.head_only:
+        run.ivg(
+            "value",
+            *("train", "value", run.guides, run.path("samples.jsonl"), "-o", run.path("value-fudge.gguf")),
+            *("--log", run.path("value-fudge.jsonl"), "--head-only", *TRAINING, "--epochs", 3, "--evaluation", 0.03),
+            result="value-fudge.gguf",
+        )
+    else:
+        value(run)
+
+
+def adapters(run: Experiment) -> None:
+    """Untuned and tuned."""
     pairs, logs = run.path("pairs.jsonl"), run.folder
     run.ivg(
         "untuned",
-        *("train", "sft", run.model, pairs, "-o", run.path("untuned-sft.gguf"), "--log", logs / "untuned-sft.jsonl"),
+        *("train", "sft", run.guides, pairs, "-o", run.path("untuned-sft.gguf"), "--log", logs / "untuned-sft.jsonl"),
         *(*TRAINING, "--learning-rate", 5e-4, "--evaluation", 0.03, "--max-steps", run.options.sft_steps),
         result="untuned-sft.gguf",
     )
     run.ivg(
         "tuned",
-        *("train", "dpo", run.model, pairs, "-o", run.path("tuned-dpo.gguf"), "--log", logs / "tuned-dpo.jsonl"),
+        *("train", "dpo", run.guides, pairs, "-o", run.path("tuned-dpo.gguf"), "--log", logs / "tuned-dpo.jsonl"),
         *("--start", run.path("untuned-sft.gguf"), *TRAINING, "--learning-rate", 5e-4, "--beta", 0.1),
         *("--evaluation", 0.03, "--max-steps", run.options.dpo_steps),
         result="tuned-dpo.gguf",
     )
+
+
+def value(run: Experiment) -> None:
+    """A reward model, and a value head that foresees it."""
+    pairs, logs = run.path("pairs.jsonl"), run.folder
     run.ivg(
         "reward",
-        *("train", "reward", run.model, pairs, "-o", run.path("reward.gguf"), "--log", logs / "reward.jsonl"),
+        *("train", "reward", run.guides, pairs, "-o", run.path("reward.gguf"), "--log", logs / "reward.jsonl"),
         *(*TRAINING, "--learning-rate", 5e-4, "--evaluation", 0.03, "--max-steps", run.options.reward_steps),
         result="reward.gguf",
     )
     judge(run)
     run.ivg(
         "value",
-        *("train", "value", run.model, run.path("judged.jsonl"), "-o", run.path("value-fudge.gguf")),
+        *("train", "value", run.guides, run.path("judged.jsonl"), "-o", run.path("value-fudge.gguf")),
         *("--log", logs / "value-fudge.jsonl", "--start", run.path("reward.gguf"), *TRAINING),
         *("--learning-rate", 5e-4, "--evaluation", 0.03, "--max-steps", run.options.value_steps),
         result="value-fudge.gguf",
@@ -148,7 +181,7 @@ def judge(run: Experiment) -> None:
     start = time.monotonic()
     print("\n== rewards of all samples by the reward model", flush=True)
     partial = run.path("judged.jsonl.partial")
-    with ivg.Model(run.model) as model, model.session() as session, partial.open("w") as file:
+    with ivg.Model(run.guides) as model, model.session() as session, partial.open("w") as file:
         judgement = ivg.Explicit(model.value_head(run.path("reward.gguf")), role="score")
         for prompt, group in groupby(records(run.path("samples.jsonl")), key=lambda record: record["prompt"]):
             texts = [str(record["completion"]) for record in group]
@@ -166,6 +199,8 @@ def evaluate(run: Experiment) -> None:
         *("--scorer", run.scorer("b"), "-o", run.path("results"), "--base-prefix", PREFIX, *SAMPLING),
         *("--tuned", run.path("tuned-dpo.gguf"), "--untuned", run.path("untuned-sft.gguf")),
         *("--value-head", run.path("value-fudge.gguf"), "--weight", run.options.weight, "--temperature", 0.7),
+        *(["--guide-model", run.guides] if run.guides != run.model else []),
+        *(["--methods", run.options.methods] if run.options.methods else []),
         *("-W", 4, "-K", 4, "-L", 5, "-N", 16),
     )
 
@@ -174,7 +209,7 @@ def check(run: Experiment) -> None:
     """How often the guides put the better of two unseen completions first."""
     right = {"implicit": 0, "explicit": 0}
     count = 0
-    with ivg.Model(run.model) as model, model.session() as session:
+    with ivg.Model(run.guides) as model, model.session() as session:
         tuned, untuned = (model.adapter(run.path(name)) for name in ("tuned-dpo.gguf", "untuned-sft.gguf"))
         values = {
             "implicit": ivg.Implicit(tuned=tuned, untuned=untuned, role="score"),
@@ -196,6 +231,10 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / ".build" / "sentiment")
     parser.add_argument("--imdb", type=Path, default=ROOT.parent / "shared" / "data" / "imdb.py")
     parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--guides", type=Path, help="the model to train guides on; default: MODEL")
+    parser.add_argument("--samples", type=Path, help="the folder of a run whose samples are used")
+    parser.add_argument("--head-only", action="store_true", help="a value head without adapter, on the gold rewards")
+    parser.add_argument("--methods", help="of ivg evaluate; default: all")
     parser.add_argument("--prompts", type=int, default=320, help="of half a")
     parser.add_argument("--held-out", type=int, default=100, help="prompts of half b")
     parser.add_argument("--sft-steps", type=int, default=60)
@@ -204,11 +243,14 @@ def main() -> None:
     parser.add_argument("--value-steps", type=int, default=310)
     parser.add_argument("--weight", type=float, default=1.0, help="strength of the implicit tilt")
     options = parser.parse_args()
-    run = Experiment(options.folder.resolve(), options.model.resolve(), options.imdb.resolve(), options)
+    small = (options.guides or options.model).resolve()
+    run = Experiment(options.folder.resolve(), options.model.resolve(), small, options.imdb.resolve(), options)
     if not run.imdb.exists():
         raise SystemExit(f"{run.imdb}: the script with the reviews is not there; name it with --imdb")
     run.folder.mkdir(parents=True, exist_ok=True)
     data(run)
+    if options.samples:
+        borrow(run, options.samples)
     sample(run, "a", 0.9, "pairs.jsonl", "samples.jsonl")
     guides(run)
     sample(run, "b", 0.7, "pairs-b.jsonl", "samples-b.jsonl")

@@ -55,6 +55,7 @@ def _row(model: str, label: str, own: list[Record], base: list[Record], options:
     reward = bootstrap(list(gold.values()), options.seed, options.resamples)
     above = bootstrap(gaps, options.seed, options.resamples) if gaps else None
     texts = [record["text"] for record in own]
+    possible = [record for record in own if record["base_log_probability"] is not None]
     seconds = sum(record["seconds"] for record in own)
     return {
         "model": model,
@@ -63,9 +64,9 @@ def _row(model: str, label: str, own: list[Record], base: list[Record], options:
         "gold": reward._asdict(),
         "above_base": above._asdict() if above is not None else None,
         "win_rate": win_rate(gaps) if gaps else None,
-        **divergence(_method(label), options.search, own),
+        **divergence(_method(label), options.search, possible),
         "perplexity": _finite(
-            perplexity((record["base_log_probability"] for record in own), (record["tokens"] for record in own))
+            perplexity((r["base_log_probability"] for r in possible), (r["tokens"] for r in possible))
         ),
         "tokens": statistics.fmean(record["tokens"] for record in own),
         "distinct_1": distinct(texts, 1),
@@ -82,6 +83,8 @@ def divergence(method: Method, search: SearchOptions, own: Sequence[Record]) -> 
     `selection_bound`, and then the sum is an upper bound: log pi = (log pi - log pi_tilted) + log pi_tilted.
     """
     tilted = 0.0
+    if not own:
+        return {"kl": None, "kl_is_bound": method.search is not None}
     if method.tilt is not None:
         tilted = statistics.fmean(record["log_probability"] - record["base_log_probability"] for record in own)
     selected = statistics.fmean(selection_bound(method, search, record["tokens"]) for record in own)
@@ -136,7 +139,7 @@ def table_cells(row: Record) -> list[str]:
         _interval(row["gold"]),
         _NONE if above is None else _interval(above, "+"),
         _NONE if wins is None else f"{wins:.0%}",
-        ("≤ " if row["kl_is_bound"] else "") + f"{row['kl']:.2f}",
+        _NONE if row["kl"] is None else ("≤ " if row["kl_is_bound"] else "") + f"{row['kl']:.2f}",
         _NONE if row["perplexity"] is None else f"{row['perplexity']:.1f}",
         f"{row['tokens']:.1f}",
         f"{row['distinct_1']:.3f}",

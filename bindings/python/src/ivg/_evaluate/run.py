@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -199,7 +200,8 @@ def _record(work: _Work, done: Completion, value: float, seconds: float) -> Reco
         "seconds": round(seconds, 4),
         "score": done.score if work.variant.method.score is not None else None,
         "log_probability": done.log_probability,
-        "base_log_probability": sum(base) if base is not None else None,
+        # A token that the base excludes has no finite one, and JSON no word for it.
+        "base_log_probability": sum(base) if base is not None and all(map(math.isfinite, base)) else None,
     }
 
 
