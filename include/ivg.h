@@ -348,6 +348,7 @@ IVG_API void ivg_value_head_free(ivg_value_head *IVG_NULLABLE head) IVG_NOEXCEPT
  *     best of N                 any, SCORE                           1              N       0
  *     chunk-level beam search   any, SCORE                           W              K       L
  *     IVG                       implicit TILT + explicit SCORE       W              K       L
+ *     n samples, all kept       none, or TILT                        n              1       0
  *
  * Good starts: short text W 4, K 4, L 5; chat W 2, K 2, L 30; best of 16; weight 1.
  *
