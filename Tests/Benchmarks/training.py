@@ -55,7 +55,7 @@ def worker_head(options: argparse.Namespace) -> dict[str, object]:
     for number in range(options.sequences):
         pair = json.loads(lines[number // 2 % len(lines)])
         good = number % 2 == 0
-        texts.append({"prompt": pair["prompt"], "completion": pair["chosen" if good else "rejected"], "reward": good})
+        texts.append({"prompt": pair["prompt"], "completion": pair["chosen" if good else "rejected"], "reward": float(good)})
     with ivg.Model(options.model) as model:
         trainer = ValueModel(model, texts, head_only=True, epochs=3, threads=options.threads, seed=1)
         reports = list(trainer)

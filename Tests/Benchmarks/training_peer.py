@@ -73,7 +73,8 @@ def read_pairs(path: Path, tokenizer) -> list[dict]:
     pairs = []
     for line in path.read_text(encoding="utf-8").splitlines():
         texts = json.loads(line)
-        ids = {side: tokenizer(texts[side], add_special_tokens=False)["input_ids"] for side in texts if side != "id"}
+        sides = ("prompt", "chosen", "rejected")
+        ids = {side: tokenizer(texts[side], add_special_tokens=False)["input_ids"] for side in sides}
         end = [tokenizer.eos_token_id]
         pairs.append({"prompt": ids["prompt"], "chosen": ids["chosen"] + end, "rejected": ids["rejected"] + end})
     return pairs
