@@ -29,7 +29,7 @@ static void going_on(void) {
       options.evaluation_fraction = 0.2;
       options.patience = 3;
       options.evaluate_every = 2;
-      options.flags = i >= 2 && stop > 3 ? IVG_TRAINER_HEAD_ONLY : 0;
+      if (i >= 2 && stop > 3) options.flags = IVG_TRAINER_HEAD_ONLY, options.dropout = 0;
       result plain = finished(new_trainer(model, &options));
       options.checkpoint_path = temporary("going-on.checkpoint");
       ivg_trainer *trainer = new_trainer(model, &options);
