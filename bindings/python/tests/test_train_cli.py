@@ -52,7 +52,7 @@ def expected(tiny: ivg.Model, data: Path, folder: Path, **options: Any) -> bytes
     [
         ("sft", []),
         ("dpo", ["--loss", "ipo"]),
-        ("reward", ["--head-only"]),
+        ("reward", ["--head-only", "--dropout", "0"]),
         ("value", ["--loss", "cdq", "--head", "vocabulary"]),
     ],
 )
