@@ -359,7 +359,7 @@ func valuesAreLearned(_ loss: LossKind) throws {
     var cancelled = 0
     // The delay grows until a whole run passes without being caught.
     for delay in stride(from: UInt32(100), through: 400_000, by: 1500) {
-      let timer = try Alarm(after: delay, trainer.cancelFlag)
+      let timer = Timer(after: delay) { [flag = trainer.cancelFlag] in flag.raise() }
       var isDone = false
       do { while !isDone { isDone = try trainer.next() == nil } } catch {
         #expect(error.kind == .cancelled)
@@ -371,27 +371,4 @@ func valuesAreLearned(_ loss: LossKind) throws {
     }
     #expect(cancelled > 2, "\(objective)")
   }
-}
-
-/// Raises a flag after a while, on a thread of its own.
-private final class Alarm {
-  private let flag: CancelFlag
-  private let microseconds: UInt32
-  private var thread = pthread_t()
-
-  init(after microseconds: UInt32, _ flag: CancelFlag) throws {
-    self.flag = flag
-    self.microseconds = microseconds
-    let status = pthread_create(
-      &thread, nil,
-      { argument in
-        let alarm = Unmanaged<Alarm>.fromOpaque(argument!).takeRetainedValue()
-        usleep(alarm.microseconds)
-        alarm.flag.raise()
-        return nil
-      }, Unmanaged.passRetained(self).toOpaque())
-    precondition(status == 0)
-  }
-
-  func join() { pthread_join(thread, nil) }
 }

@@ -193,7 +193,7 @@ import Transformer
     let fork = rig.engine.makeSequence()
     _ = try rig.feed(Array(text.prefix(10)), to: sequence)
     rig.engine.copy(sequence, to: fork)
-    let timer = try Timer(after: microseconds, rig.cancel)
+    let timer = Timer(after: microseconds) { [cancel = rig.cancel] in cancel.raise() }
     let error = failure {
       for token in text.dropFirst(10) { try rig.engine.append(token, to: sequence) }
       try rig.engine.append(5, to: fork)

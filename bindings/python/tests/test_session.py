@@ -9,10 +9,11 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from conftest import fixture_path
+from interruption import interrupted_after
 
 import ivg
 
@@ -221,24 +222,6 @@ def test_cancelling_a_prompt_from_another_thread(real: ivg.Model) -> None:
 
 
 # Ctrl-C
-
-
-@contextlib.contextmanager
-def interrupted_after(seconds: float) -> Iterator[list[float]]:
-    """Raises KeyboardInterrupt in the main thread, as Ctrl-C does; the list gets the time at which."""
-    times: list[float] = []
-
-    def handler(number: int, frame: object) -> None:
-        times.append(time.perf_counter())
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield times
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 def long_prompt(session: ivg.Session) -> object:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import fixture_path
+from interruption import interrupted_after
 from training_data import finished, pairs, read_log, rewarded, saved, write
 
 import ivg
@@ -54,24 +54,6 @@ def steps_of(log: Path, kind: str = "train") -> list[int]:
 
 
 # Cancelling and Ctrl-C
-
-
-@contextlib.contextmanager
-def interrupted_after(seconds: float) -> Iterator[list[float]]:
-    """Raises KeyboardInterrupt in the main thread, as Ctrl-C does; the list gets the time at which."""
-    times: list[float] = []
-
-    def handler(number: int, frame: object) -> None:
-        times.append(time.perf_counter())
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield times
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.mark.parametrize("model", ["tiny", "real"])

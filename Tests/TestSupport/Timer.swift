@@ -1,25 +1,24 @@
 import Glibc
-import Transformer
 
-/// A thread that raises a flag after a while.
-final class Timer {
-  private let flag: CancelFlag
+/// A thread that does something after a while, such as raising a flag.
+package final class Timer {
+  private let action: @Sendable () -> Void
   private let microseconds: UInt32
   private var thread = pthread_t()
 
-  init(after microseconds: UInt32, _ flag: CancelFlag) throws {
-    self.flag = flag
+  package init(after microseconds: UInt32, _ action: @escaping @Sendable () -> Void) {
+    self.action = action
     self.microseconds = microseconds
     let status = pthread_create(
       &thread, nil,
       { argument in
         let timer = Unmanaged<Timer>.fromOpaque(argument!).takeRetainedValue()
         usleep(timer.microseconds)
-        timer.flag.raise()
+        timer.action()
         return nil
       }, Unmanaged.passRetained(self).toOpaque())
     precondition(status == 0)
   }
 
-  func join() { pthread_join(thread, nil) }
+  package func join() { pthread_join(thread, nil) }
 }
