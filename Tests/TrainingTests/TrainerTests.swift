@@ -327,7 +327,17 @@ func valuesAreLearned(_ loss: LossKind) throws {
     other.checkpointPath = folder.file("bad")
     #expect(throws: IVGError.self, "\(key)") { try Trainer(model: folder.model, options: other) }
   }
-  // A tensor that is cut.
+  // One bit of a number.
+  var bytes = folder.bytes("state")
+  bytes[bytes.count - 5] ^= 4
+  let stream = fopen(folder.file("bad"), "w")!
+  fwrite(bytes, 1, bytes.count, stream)
+  fclose(stream)
+  var flipped = options
+  flipped.checkpointPath = folder.file("bad")
+  let damage = #expect(throws: IVGError.self) { try Trainer(model: folder.model, options: flipped) }
+  #expect(damage?.message.contains("is damaged") == true, "\(damage?.message ?? "")")
+  // A tensor that is missing.
   let good = try GGUFFile(path: folder.file("state"))
   var writer = GGUFWriter()
   writer.set(good.metadata)

@@ -22,12 +22,15 @@ extension Trainer {
     writer.set("training.best_loss", .uint64(bestLoss.bitPattern))
     writer.set("training.worse_evaluations", .uint64(UInt64(worseEvaluations)))
     for (name, buffer) in numbers {
+      writer.set("training.hash." + name, .uint64(ContentHash.hash(buffer)))
       writer.add(name, type: .f32, shape: [vector.count], data: buffer)
     }
     for (name, values) in [("reference", reference), ("evaluation", evaluationReference)]
     where !values.isEmpty && preparedCount == prepareCount {
       // Doubles, bit by bit.
-      writer.add(name, type: .f32, shape: [2 * values.count], data: Self.bytes(values))
+      let bytes = Self.bytes(values)
+      writer.set("training.hash." + name, .uint64(bytes.withUnsafeBytes { ContentHash.hash($0) }))
+      writer.add(name, type: .f32, shape: [2 * values.count], data: bytes)
     }
     try writer.write(to: path)
   }
@@ -93,7 +96,13 @@ extension Trainer {
       throw IVGError(
         .corruptFile, "\(file.path): tensor \(name) is missing or not \(bytes) bytes of F32")
     }
-    return file.data(tensor)
+    let data = file.data(tensor)
+    guard
+      try bits("training.hash." + name, file.metadata, file.path) == ContentHash.hash(data)
+    else {
+      throw IVGError(.corruptFile, "\(file.path): tensor \(name) is damaged")
+    }
+    return data
   }
 
   private func doubles(_ name: String, count: Int, _ file: GGUFFile) throws(IVGError) -> [Double] {
