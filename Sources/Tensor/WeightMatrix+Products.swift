@@ -23,11 +23,12 @@ extension WeightMatrix {
     return UnsafeRawBufferPointer(start: data + first * rowBytes, count: (end - first) * rowBytes)
   }
 
-  /// The matrix that has only row `index` of this one.
-  package func rowView(_ index: Int) -> WeightMatrix {
-    precondition(index >= 0 && index < outputs, "a row outside the matrix")
+  /// The matrix that has only these rows of this one.
+  package func rows(_ rows: Range<Int>) -> WeightMatrix {
+    precondition(rows.lowerBound >= 0 && rows.upperBound <= outputs, "rows outside the matrix")
     return WeightMatrix(
-      uncheckedType: type, data: data + index * rowBytes, outputs: 1, columns: columns)
+      uncheckedType: type, data: data + rows.lowerBound * rowBytes, outputs: rows.count,
+      columns: columns)
   }
 
   /// Decodes row `index` into `out` [columns].

@@ -160,7 +160,7 @@ static void test_attention(const civg_kernels *k, size_t heads, size_t dim, size
   for (size_t t = 0; t < length; t++) {
     for (size_t i = 0; i < dim; i++) key[i] = next_float(), value[i] = next_float();
     uint16_t *page = (uint16_t *)(pool + (size_t)ids[t / 16] * page_bytes);
-    k->store_key_value(key, value, dim, t % 16, page, page + dim * 16);
+    k->store_key_value(key, value, dim, t % 16, 0, page, page + dim * 16);
   }
   for (size_t i = 0; i < heads * dim; i++) q[i] = next_float();
   civg_attending row = {q, out, ids, first, length};

@@ -10,16 +10,19 @@ import Testing
     var heads: Int, dimensions: Int, first: Int, length: Int, softcap: Float
     var rowCount = 1
     var shared = 0..<0
+    let isWide: Bool
     var queries: [Float], keys: [[Float]], values: [[Float]]
 
     init(
-      heads: Int, dimensions: Int, first: Int, length: Int, softcap: Float = 0, seed: UInt64 = 12
+      heads: Int, dimensions: Int, first: Int, length: Int, softcap: Float = 0, seed: UInt64 = 12,
+      isWide: Bool = false
     ) {
       var random = RandomNumbers(seed: seed)
       (self.heads, self.dimensions, self.first, self.length) = (heads, dimensions, first, length)
       self.softcap = softcap
       queries = random.floats(heads * dimensions * 5)
-      func half(_ x: [Float]) -> [Float] { x.map { Float(Float16($0)) } }
+      self.isWide = isWide
+      func half(_ x: [Float]) -> [Float] { isWide ? x : x.map { Float(Float16($0)) } }
       keys = (0..<length).map { _ in half(random.floats(dimensions, scale: 2)) }
       values = (0..<length).map { _ in half(random.floats(dimensions)) }
     }
@@ -27,7 +30,8 @@ import Testing
     /// Runs a table. Unused slots of the pool hold NaN; pages lie in the order of `place`.
     func attend(_ kernels: Kernels, place: (Int) -> Int32 = { Int32($0) }) -> [Float] {
       let table = kernels.table.pointee
-      let pageBytes = dimensions * 16 * 4 + 64
+      let part = dimensions * 16 * (isWide ? 4 : 2)
+      let pageBytes = 2 * part + 64
       let pages = (length + 15) / 16
       var pool = [UInt8](repeating: 0xff, count: pageBytes * (pages + 3))
       let ids = (0..<pages).map(place)
@@ -38,9 +42,7 @@ import Testing
         for t in 0..<length {
           let page = pool.baseAddress! + Int(ids[t / 16]) * pageBytes
           table.store_key_value(
-            keys[t], values[t], dimensions, t % 16,
-            (page + 32).assumingMemoryBound(to: UInt16.self),
-            (page + 64 + dimensions * 32).assumingMemoryBound(to: UInt16.self))
+            keys[t], values[t], dimensions, t % 16, isWide ? 1 : 0, page + 32, page + 64 + part)
         }
         queries.withUnsafeBufferPointer { q in
           ids.withUnsafeBufferPointer { ids in
@@ -55,8 +57,9 @@ import Testing
                 rows: nil, row_count: rowCount, shared_from: shared.lowerBound,
                 shared_to: shared.upperBound,
                 pool: UnsafePointer(pool.baseAddress!.assumingMemoryBound(to: UInt8.self)),
-                page_bytes: pageBytes, k_offset: 32, v_offset: 64 + dimensions * 32, heads: heads,
-                head_dim: dimensions, scale: 0.2, softcap: softcap, scores: scores.pointer)
+                page_bytes: pageBytes, k_offset: 32, v_offset: 64 + part, heads: heads,
+                head_dim: dimensions, scale: 0.2, softcap: softcap,
+                wide: isWide ? 1 : 0, scores: scores.pointer)
               rows.withUnsafeBufferPointer {
                 a.rows = $0.baseAddress
                 table.attend(&a)
@@ -84,9 +87,10 @@ import Testing
     arguments: [1, 2, 3, 5, 8, 14],
     [(2, 0, 1), (64, 0, 16), (64, 7, 45), (80, 31, 100), (34, 16, 33)])
   func agreesWithDoublePrecision(_ heads: Int, _ shape: (Int, Int, Int)) {
-    for softcap: Float in [0, 2] {
+    for (softcap, isWide) in [(0, false), (2, false), (0, true), (2, true)] as [(Float, Bool)] {
       let scene = Scene(
-        heads: heads, dimensions: shape.0, first: shape.1, length: shape.2, softcap: softcap)
+        heads: heads, dimensions: shape.0, first: shape.1, length: shape.2, softcap: softcap,
+        isWide: isWide)
       let expected = scene.expected
       var first: [UInt32]?
       for kernels in Kernels.available {
@@ -113,8 +117,9 @@ import Testing
 
   @Test(arguments: [1, 3, 4, 7], [(0, 70, 1..<4), (20, 100, 2..<6), (3, 40, 0..<0)])
   func rowsTogetherAreRowsAlone(_ heads: Int, _ shape: (Int, Int, Range<Int>)) {
-    for kernels in Kernels.available {
-      var scene = Scene(heads: heads, dimensions: 64, first: shape.0, length: shape.1)
+    for (kernels, isWide) in Kernels.available.flatMap({ [($0, false), ($0, true)] }) {
+      var scene = Scene(
+        heads: heads, dimensions: 64, first: shape.0, length: shape.1, isWide: isWide)
       let width = heads * 64
       scene.rowCount = 5
       let apart = scene.attend(kernels)

@@ -65,6 +65,7 @@ _Static_assert(sizeof(civg_block) == 64 && sizeof(v16i) == 64, "a block of activ
       .layer_norm = layer_norm,                                                                            \
       .silu_multiply = silu_multiply,                                                                      \
       .gelu_multiply = gelu_multiply,                                                                      \
+      .soft_cap = soft_cap,                                                                                \
       .add = add,                                                                                          \
       .add_scaled = add_scaled,                                                                            \
       .tilt = tilt,                                                                                        \

@@ -120,6 +120,12 @@ static void gelu_multiply(float *gate, const float *up, size_t n) {
   }
 }
 
+static void soft_cap(float *x, size_t n, float cap) {
+  for (size_t i = 0; i < n; i += 16) {
+    store_some(x + i, n - i, tanh16(load_some(x + i, n - i, 0) / splat(cap)) * splat(cap));
+  }
+}
+
 static void add(float *x, const float *y, size_t n) {
   for (size_t i = 0; i < n; i += 16) {
     store_some(x + i, n - i, load_some(x + i, n - i, 0) + load_some(y + i, n - i, 0));

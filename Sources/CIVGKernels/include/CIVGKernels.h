@@ -90,8 +90,8 @@ typedef struct civg_attending {
 
 /* Attention of some rows, for the query heads that share one key/value head.
  *
- * Within a page the keys of this layer and head lie at k_offset as f16 [head_dim][16 tokens], the values at v_offset
- * as f16 [16 tokens][head_dim]. `softcap` > 0 bounds scores to softcap * tanh(score / softcap).
+ * Within a page the keys of this layer and head lie at k_offset as [head_dim][16 tokens], the values at v_offset
+ * as [16 tokens][head_dim]: half floats, or floats if `wide`. `softcap` > 0 bounds scores to softcap * tanh(score / softcap).
  * Pages shared_from ... shared_to - 1 are the same in all rows, which attend to each of their tokens; what is read of
  * them serves several queries at a time, and changes no result.
  * scores: private scratch [row_count][heads][largest length rounded up to 16] floats, 64-byte aligned. head_dim: a
@@ -109,6 +109,7 @@ typedef struct civg_attention {
   size_t head_dim;
   float scale;
   float softcap;
+  int wide;
   float *scores;
 } civg_attention;
 
@@ -179,6 +180,9 @@ typedef struct civg_kernels {
   /* gate[i] = gelu_tanh(gate[i]) * (up ? up[i] : 1) */
   void (*gelu_multiply)(float *gate, const float *up, size_t n);
 
+  /* x[i] = cap * tanh(x[i] / cap);  cap > 0 */
+  void (*soft_cap)(float *x, size_t n, float cap);
+
   /* x[i] += y[i];  x[i] = x[i] + scale * y[i] */
   void (*add)(float *x, const float *y, size_t n);
   void (*add_scaled)(float *x, const float *y, float scale, size_t n);
@@ -191,8 +195,8 @@ typedef struct civg_kernels {
   void (*rotate)(float *head, const float *cosine, const float *sine, size_t pairs, int interleaved);
 
   /* Writes one token's key and value (head_dim floats each) of one head into slot `slot` (0 ... 15) of a page. */
-  void (*store_key_value)(const float *k, const float *v, size_t head_dim, size_t slot, uint16_t *k_page,
-                          uint16_t *v_page);
+  void (*store_key_value)(const float *k, const float *v, size_t head_dim, size_t slot, int wide, void *k_page,
+                          void *v_page);
   void (*attend)(const civg_attention *a);
 
   /* log(sum(exp(x))) of n finite or -inf values; NaN if any is NaN; -inf if all are -inf. */

@@ -114,11 +114,12 @@ final class PassBuffers {
 
   private func prepareRotation(_ trunk: Trunk, longest: Int) {
     let pairs = trunk.configuration.rotaryPairs
+    let magnitude = trunk.configuration.rotaries[0].magnitude
     for pair in 0..<pairs {
-      let frequency = trunk.rotationFrequency(pair)
+      let frequency = trunk.rotationFrequency(pair, contextLength: longest)
       for position in 0..<longest {
-        cosine[position * pairs + pair] = Float(cos(Double(position) * frequency))
-        sine[position * pairs + pair] = Float(sin(Double(position) * frequency))
+        cosine[position * pairs + pair] = Float(cos(Double(position) * frequency) * magnitude)
+        sine[position * pairs + pair] = Float(sin(Double(position) * frequency) * magnitude)
       }
     }
   }

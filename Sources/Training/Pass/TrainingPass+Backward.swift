@@ -10,7 +10,7 @@ extension TrainingPass {
     (buffers.dHidden + share.lowerBound * size).update(repeating: 0, count: share.count * size)
     for (index, row) in wanted.enumerated() where share.contains(row) {
       kernels.table.pointee.rms_norm_backward(
-        last + row * size, trunk.outputNorm, buffers.directions + index * size, size,
+        last + row * size, trunk.outputNorm.weight, buffers.directions + index * size, size,
         configuration.epsilon, buffers.dHidden + row * size)
     }
     for layer in (0..<configuration.layerCount).reversed() {
@@ -117,12 +117,12 @@ extension TrainingPass {
 
   /// dHidden += the derivative through a norm, this worker's rows.
   private func normalizeBackward(
-    _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, _ worker: Worker
+    _ x: UnsafePointer<Float>, _ norm: NormWeights?, _ worker: Worker
   ) {
     let size = configuration.hiddenSize
     for row in worker.share(of: rows) {
       kernels.table.pointee.rms_norm_backward(
-        x + row * size, weight, buffers.dNormalized + row * size, size, configuration.epsilon,
+        x + row * size, norm?.weight, buffers.dNormalized + row * size, size, configuration.epsilon,
         buffers.dHidden + row * size)
     }
   }

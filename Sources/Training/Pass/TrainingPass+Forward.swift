@@ -19,7 +19,7 @@ extension TrainingPass {
     let last = input(configuration.layerCount)
     for index in worker.share(of: wanted.count) {
       kernels.table.pointee.rms_norm(
-        last + wanted[index] * size, trunk.outputNorm, size, configuration.epsilon,
+        last + wanted[index] * size, trunk.outputNorm.weight, size, configuration.epsilon,
         buffers.finals + index * size)
     }
   }

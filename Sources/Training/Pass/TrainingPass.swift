@@ -40,10 +40,10 @@ package final class TrainingPass: ParallelProgram {
 
   /// Throws `.outOfMemory`; `.unsupported` for an architecture without a backward pass.
   package init(plan: PassPlan, team: ThreadTeam, adapter: TrainableAdapter?) throws(IVGError) {
-    let architecture = plan.trunk.configuration.architecture
-    guard architecture.normalization == .rootMeanSquare, architecture.activation == .silu else {
+    if let obstacle = Self.obstacle(plan.trunk) {
       throw IVGError(
-        .unsupported, "\(plan.trunk.path): training '\(architecture.name)' models is not known")
+        .unsupported,
+        "\(plan.trunk.path): training this model is not known: it has \(obstacle)")
     }
     self.plan = plan
     self.team = team
@@ -52,6 +52,23 @@ package final class TrainingPass: ParallelProgram {
     configuration = plan.trunk.configuration
     buffers = try PassBuffers(plan)
     results = try AlignedBuffer(count: plan.wanted)
+  }
+
+  /// What the model's layers have that the backward pass has not; nil if nothing.
+  private static func obstacle(_ trunk: Trunk) -> String? {
+    let c = trunk.configuration
+    let a = c.architecture
+    if a.normalization != .rootMeanSquare { return "layer norms" }
+    if !a.normalizesInput || a.normalizesOutput { return "norms behind its sublayers" }
+    if a.headNormalization != .none { return "normalised heads" }
+    if a.activation != .silu || !a.isGated { return "a feed-forward layer other than SwiGLU" }
+    if c.expertCount > 0 { return "experts" }
+    if a.hasPositionEmbedding || a.rotation == .none { return "learned positions" }
+    if a.scalesEmbedding { return "scaled embeddings" }
+    if !c.attention.isPlain(headSize: c.headSize) { return "bounded or sliding attention" }
+    if c.outputCap > 0 { return "bounded logits" }
+    if trunk.layers.contains(where: \.isFused) { return "projections in one tensor" }
+    return nil
   }
 
   /// Final hidden states, after the last norm, of the wanted rows: [wanted, hidden].
@@ -131,7 +148,7 @@ package final class TrainingPass: ParallelProgram {
 
   func product(_ layer: Int, _ projection: Projection) -> FrozenProduct {
     FrozenProduct(
-      matrix: trunk.layers[layer].projections[projection.rawValue], kernels: kernels,
+      matrix: trunk.layers[layer].projections[projection.rawValue]!, kernels: kernels,
       cancel: cancel!)
   }
 
@@ -148,13 +165,13 @@ package final class TrainingPass: ParallelProgram {
 
   /// out [rows, hidden] = norm(x), this worker's rows.
   func normalize(
-    _ x: UnsafePointer<Float>, _ weight: UnsafePointer<Float>,
+    _ x: UnsafePointer<Float>, _ norm: NormWeights?,
     into out: UnsafeMutablePointer<Float>, _ worker: Worker
   ) {
     let size = configuration.hiddenSize
     for row in worker.share(of: rows) {
       kernels.table.pointee.rms_norm(
-        x + row * size, weight, size, configuration.epsilon, out + row * size)
+        x + row * size, norm?.weight, size, configuration.epsilon, out + row * size)
     }
   }
 

@@ -13,12 +13,16 @@ final class ForwardBuffers {
   let key: UnsafeMutablePointer<Float>  // [rows, kv heads × head size]
   let value: UnsafeMutablePointer<Float>  // [rows, kv heads × head size]
   let attended: RowBuffer  // [rows, heads × head size]
-  let gated: RowBuffer  // [rows, feed-forward]
-  let up: UnsafeMutablePointer<Float>  // [rows, feed-forward]
-  let cosine: UnsafeMutablePointer<Float>  // [rows, pairs]
-  let sine: UnsafeMutablePointer<Float>  // [rows, pairs]
+  /// What a sublayer gives: hidden itself, or a buffer of its own where it is normalised first.
+  let output: UnsafeMutablePointer<Float>  // [rows, hidden]
+  let gated: RowBuffer  // [passages, feed-forward]
+  let up: UnsafeMutablePointer<Float>  // [passages, feed-forward]
+  /// nil where the model has no experts.
+  let experts: ExpertBuffers?
+  private let cosine: UnsafeMutablePointer<Float>  // [rotaries, rows, pairs]
+  private let sine: UnsafeMutablePointer<Float>  // [rotaries, rows, pairs]
   let outputLogits: UnsafeMutablePointer<Float>  // [outputRows, output size]
-  private let frequencies: UnsafeMutablePointer<Double>  // [pairs]
+  private let frequencies: UnsafeMutablePointer<Double>  // [rotaries, pairs]
   private let workerScores: UnsafeMutablePointer<Float>  // [workers, scoresPerWorker]
   private let workerAttending: UnsafeMutablePointer<civg_attending>  // [workers, attentionRows]
   private let workerScratch: UnsafeMutablePointer<UInt8>  // [workers, scratchPerWorker]
@@ -28,6 +32,7 @@ final class ForwardBuffers {
   private let scratchPerWorker: Int
   private let arena: AlignedBuffer<UInt8>
   private let rows: Int
+  private let isGated: Bool
   private var innerBuffer: AlignedBuffer<Float>  // [3, rows, innerWidth]
   /// Width of the low-rank products: the largest rank so far.
   private(set) var innerWidth = 0
@@ -36,6 +41,7 @@ final class ForwardBuffers {
   init(trunk: Trunk, rows: Int, workerCount: Int, contextLength: Int) throws(IVGError) {
     let c = trunk.configuration
     self.rows = rows
+    isGated = c.architecture.isGated
     attentionRows = Self.attentionRows(c)
     scoresPerWorker = Self.scores(c, contextLength)
     scratchPerWorker = Self.scratch(c, rows)
@@ -49,33 +55,47 @@ final class ForwardBuffers {
     key = pieces.take(Float.self, count: rows * c.keyValueSize)
     value = pieces.take(Float.self, count: rows * c.keyValueSize)
     attended = RowBuffer(width: c.querySize, rows: rows, arena: &pieces)
-    gated = RowBuffer(width: c.feedForwardSize, rows: rows, arena: &pieces)
-    up = pieces.take(Float.self, count: rows * c.feedForwardSize)
-    cosine = pieces.take(Float.self, count: rows * c.rotaryPairs)
-    sine = pieces.take(Float.self, count: rows * c.rotaryPairs)
+    let isApart = c.architecture.normalizesOutput
+    output = isApart ? pieces.take(Float.self, count: rows * c.hiddenSize) : hidden
+    let passages = Self.passages(c, rows)
+    gated = RowBuffer(width: c.feedForwardSize, rows: passages, arena: &pieces)
+    up = pieces.take(Float.self, count: passages * c.feedForwardSize)
+    experts = c.expertCount == 0 ? nil : ExpertBuffers(c, rows: rows, arena: &pieces)
+    let angles = c.rotaries.count * c.rotaryPairs
+    cosine = pieces.take(Float.self, count: rows * angles)
+    sine = pieces.take(Float.self, count: rows * angles)
     outputLogits = pieces.take(Float.self, count: Self.outputRows * trunk.outputSize)
-    frequencies = pieces.take(Double.self, count: c.rotaryPairs)
+    frequencies = pieces.take(Double.self, count: angles)
     workerScores = pieces.take(Float.self, count: workerCount * scoresPerWorker)
     workerAttending = pieces.take(civg_attending.self, count: workerCount * attentionRows)
     workerScratch = pieces.take(UInt8.self, count: workerCount * scratchPerWorker)
     innerBuffer = try AlignedBuffer(count: 0)
-    for pair in 0..<c.rotaryPairs {
-      frequencies[pair] = trunk.rotationFrequency(pair)
+    for index in 0..<angles {
+      frequencies[index] = trunk.rotationFrequency(
+        index % c.rotaryPairs, rotary: index / c.rotaryPairs, contextLength: contextLength)
     }
+  }
+
+  /// Rows of a feed-forward layer: with experts, each row passes several.
+  private static func passages(_ c: ModelConfiguration, _ rows: Int) -> Int {
+    rows * max(c.usedExpertCount, 1)
   }
 
   /// An upper bound on what `init` takes.
   static func bytes(trunk: Trunk, rows: Int, workerCount: Int, contextLength: Int) -> Int {
     let c = trunk.configuration
+    let angles = c.rotaries.count * c.rotaryPairs
+    let passages = passages(c, rows)
     let floats =
-      rows * (c.hiddenSize + c.querySize + 2 * c.keyValueSize + c.feedForwardSize)
-      + rows * 2 * c.rotaryPairs + outputRows * trunk.outputSize + 2 * c.rotaryPairs
+      rows * (2 * c.hiddenSize + c.querySize + 2 * c.keyValueSize) + passages * c.feedForwardSize
+      + rows * 2 * angles + outputRows * trunk.outputSize + 2 * angles
       + workerCount * scores(c, contextLength)
     let buffers =
-      RowBuffer.bytes(width: c.hiddenSize) + RowBuffer.bytes(width: c.querySize)
-      + RowBuffer.bytes(width: c.feedForwardSize)
+      rows * (RowBuffer.bytes(width: c.hiddenSize) + RowBuffer.bytes(width: c.querySize))
+      + passages * RowBuffer.bytes(width: c.feedForwardSize)
+      + (c.expertCount == 0 ? 0 : ExpertBuffers.bytes(c, rows: rows))
     let worker = scratch(c, rows) + attentionRows(c) * MemoryLayout<civg_attending>.stride
-    return floats * 4 + rows * buffers + workerCount * worker + 64 * 32
+    return floats * 4 + buffers + workerCount * worker + 64 * 48
   }
 
   /// About three times the queries that a kernel takes at a time.
@@ -102,15 +122,15 @@ final class ForwardBuffers {
     UnsafeMutableRawPointer(workerScratch + worker * scratchPerWorker)
   }
 
-  /// Where the projection's product goes, for projections that share an input.
+  /// Where the projection's product goes.
   func target(_ projection: Projection) -> UnsafeMutablePointer<Float> {
     switch projection {
     case .query: query
     case .key: key
     case .value: value
     case .gate: gated.values
-    case .up: up
-    case .attentionOutput, .down: hidden
+    case .up: isGated ? up : gated.values
+    case .attentionOutput, .down: output
     }
   }
 
@@ -128,20 +148,31 @@ final class ForwardBuffers {
     innerWidth = width
   }
 
-  /// cosine, sine of every row's rotation: position × base^(-pair / pairs).
+  /// Cosine and sine of every row's rotation: position × frequency, for each rotary.
   func prepareRotation(trunk: Trunk, entries: UnsafePointer<Entry>, count: Int) {
     let pairs = trunk.configuration.rotaryPairs
-    for row in 0..<count {
-      if row > 0, entries[row].position == entries[row - 1].position {
-        memcpy(cosine + row * pairs, cosine + (row - 1) * pairs, pairs * 4)
-        memcpy(sine + row * pairs, sine + (row - 1) * pairs, pairs * 4)
-        continue
-      }
-      for pair in 0..<pairs {
-        let angle = Double(entries[row].position) * frequencies[pair]
-        cosine[row * pairs + pair] = Float(cos(angle))
-        sine[row * pairs + pair] = Float(sin(angle))
+    for (index, rotary) in trunk.configuration.rotaries.enumerated() {
+      for row in 0..<count {
+        let (cosine, sine) = rotation(row, rotary: index, pairs: pairs)
+        if row > 0, entries[row].position == entries[row - 1].position {
+          memcpy(cosine, cosine - pairs, pairs * 4)
+          memcpy(sine, sine - pairs, pairs * 4)
+          continue
+        }
+        for pair in 0..<pairs {
+          let angle = Double(entries[row].position) * frequencies[index * pairs + pair]
+          cosine[pair] = Float(cos(angle) * rotary.magnitude)
+          sine[pair] = Float(sin(angle) * rotary.magnitude)
+        }
       }
     }
+  }
+
+  /// The rotation of row `row` in layers that use rotary `index`: each [pairs].
+  func rotation(_ row: Int, rotary index: Int, pairs: Int)
+    -> (cosine: UnsafeMutablePointer<Float>, sine: UnsafeMutablePointer<Float>)
+  {
+    let offset = (index * rows + row) * pairs
+    return (cosine + offset, sine + offset)
   }
 }

@@ -11,62 +11,107 @@ extension ForwardProgram {
     worker.barrier()
     lap(.projections, worker)
     for row in worker.share(of: entryCount) {
-      rotateAndStore(row, layer: layer)
+      prepareHeads(row, layer: layer)
+      store(row, layer: layer)
     }
     worker.barrier()
     attend(layer, worker)
     worker.barrier()
     lap(.attention, worker)
-    projectOntoHidden(layer, .attentionOutput, buffers.attended, worker)
+    projectOut(layer, .attentionOutput, buffers.attended, worker)
     worker.barrier()
     lap(.projections, worker)
-    normalize(weights.feedForwardNorm, weights.feedForwardNormBias, worker)
+    finish(weights.attentionOutputNorm, worker)
+    normalize(weights.feedForwardNorm, worker)
     worker.barrier()
     lap(.normalize, worker)
   }
 
-  /// hidden += W_down (activation(W_gate x) · W_up x)
+  /// hidden += W_down (activation(W_gate x) · W_up x), or W_down activation(W_up x) without a gate.
   func feedForward(_ layer: Int, _ worker: Worker) {
-    let width = configuration.feedForwardSize
-    project(layer, buffers.normalized, from: .gate, through: .up, inBlocks: true, worker)
-    // Both products divide their tiles alike, so a worker's columns of gate and up are its own.
-    let columns = worker.columns(of: width, inBlocks: true)
-    if !columns.isEmpty {
-      for row in 0..<entryCount {
-        let gate = buffers.gated.row(row) + columns.lowerBound
-        let up = buffers.up + row * width + columns.lowerBound
-        switch configuration.architecture.activation {
-        case .silu: kernels.table.pointee.silu_multiply(gate, up, columns.count)
-        case .gelu: kernels.table.pointee.gelu_multiply(gate, up, columns.count)
-        }
-        buffers.gated.quantize(row, columns: columns, kernels: kernels)
-      }
+    let weights = trunk.layers[layer]
+    if let experts = weights.experts {
+      mixture(experts, worker)
+    } else {
+      project(layer, buffers.normalized, from: .gate, through: .up, inBlocks: true, worker)
+      // Both products divide their tiles alike, so a worker's columns of gate and up are its own.
+      activate(0..<entryCount, worker)
+      worker.barrier()
+      projectOut(layer, .down, buffers.gated, worker)
     }
-    worker.barrier()
-    projectOntoHidden(layer, .down, buffers.gated, worker)
     // The next norm reads whole rows of hidden.
     worker.barrier()
+    finish(weights.feedForwardOutputNorm, worker)
     lap(.feedForward, worker)
   }
 
-  /// Rotates the row's query and key heads and stores its keys and values in the sequence's page.
-  private func rotateAndStore(_ row: Int, layer: Int) {
-    let c = configuration
-    let table = kernels.table.pointee
-    let pairs = c.rotaryPairs
-    if pairs > 0 {
-      let cosine = buffers.cosine + row * pairs
-      let sine = buffers.sine + row * pairs
-      let interleaved: Int32 = c.architecture.rotation == .interleaved ? 1 : 0
-      for head in 0..<c.headCount {
-        table.rotate(
-          buffers.query + row * c.querySize + head * c.headSize, cosine, sine, pairs, interleaved)
+  /// gated[row] = activation(gated[row]) · up[row], and rounded, of this worker's columns.
+  func activate(_ rows: Range<Int>, _ worker: Worker) {
+    let width = configuration.feedForwardSize
+    let columns = worker.columns(of: width, inBlocks: true)
+    guard !columns.isEmpty else { return }
+    let isGated = configuration.architecture.isGated
+    for row in rows {
+      let gate = buffers.gated.row(row) + columns.lowerBound
+      let up = buffers.up + row * width + columns.lowerBound
+      switch configuration.architecture.activation {
+      case .silu: kernels.table.pointee.silu_multiply(gate, up, columns.count)
+      case .gelu: kernels.table.pointee.gelu_multiply(gate, isGated ? up : nil, columns.count)
       }
-      for head in 0..<c.keyValueHeadCount {
-        table.rotate(
-          buffers.key + row * c.keyValueSize + head * c.headSize, cosine, sine, pairs, interleaved)
+      buffers.gated.quantize(row, columns: columns, kernels: kernels)
+    }
+  }
+
+  /// Bounds, normalises and rotates the row's query and key heads, as far as the family does.
+  private func prepareHeads(_ row: Int, layer: Int) {
+    let c = configuration
+    let weights = trunk.layers[layer]
+    let query = buffers.query + row * c.querySize
+    let key = buffers.key + row * c.keyValueSize
+    if c.attention.clamp > 0 {
+      clamp(query, c.querySize)
+      clamp(key, c.keyValueSize)
+      clamp(buffers.value + row * c.keyValueSize, c.keyValueSize)
+    }
+    normalizeHeads(query, c.headCount, weights.queryNorm)
+    normalizeHeads(key, c.keyValueHeadCount, weights.keyNorm)
+    let pairs = c.rotaryPairs
+    guard pairs > 0 else { return }
+    let rotary = c.rotary(ofLayer: layer)
+    let (cosine, sine) = buffers.rotation(row, rotary: rotary, pairs: pairs)
+    let interleaved: Int32 = c.architecture.rotation == .interleaved ? 1 : 0
+    let rotate = kernels.table.pointee.rotate!
+    for head in 0..<c.headCount {
+      rotate(query + head * c.headSize, cosine, sine, pairs, interleaved)
+    }
+    for head in 0..<c.keyValueHeadCount {
+      rotate(key + head * c.headSize, cosine, sine, pairs, interleaved)
+    }
+  }
+
+  private func clamp(_ values: UnsafeMutablePointer<Float>, _ count: Int) {
+    let limit = configuration.attention.clamp
+    for index in 0..<count { values[index] = max(-limit, min(limit, values[index])) }
+  }
+
+  private func normalizeHeads(
+    _ heads: UnsafeMutablePointer<Float>, _ count: Int, _ norm: NormWeights?
+  ) {
+    guard let norm else { return }
+    let size = configuration.headSize
+    switch configuration.architecture.headNormalization {
+    case .none: break
+    case .together: normalizeRow(heads, norm, width: count * size, into: heads)
+    case .each:
+      for head in 0..<count {
+        normalizeRow(heads + head * size, norm, width: size, into: heads + head * size)
       }
     }
+  }
+
+  /// Stores the row's keys and values in the sequence's page.
+  private func store(_ row: Int, layer: Int) {
+    let c = configuration
     let position = Int(entries[row].position)
     let pool = sequences.pool
     let page = pool.page(
@@ -74,10 +119,10 @@ extension ForwardProgram {
     for head in 0..<c.keyValueHeadCount {
       let keys = page + pool.keyOffset(layer: layer, head: head)
       let offset = row * c.keyValueSize + head * c.headSize
-      table.store_key_value(
+      kernels.table.pointee.store_key_value(
         buffers.key + offset, buffers.value + offset, c.headSize,
-        position % PagePool.tokensPerPage, keys.assumingMemoryBound(to: UInt16.self),
-        (keys + pool.valueOffset).assumingMemoryBound(to: UInt16.self))
+        position % PagePool.tokensPerPage, c.isSinglePrecision ? 1 : 0, keys,
+        keys + pool.valueOffset)
     }
   }
 
@@ -95,21 +140,26 @@ extension ForwardProgram {
     while unit < attentionGroups.count * c.keyValueHeadCount {
       let group = attentionGroups[unit / c.keyValueHeadCount]
       let head = unit % c.keyValueHeadCount
+      var sharedFrom = 0
       for index in 0..<group.count {
         let row = group.first + index
+        let length = Int(entries[row].position) + 1
+        let first = c.attention.windows[layer].map { max(length - $0, 0) } ?? 0
+        // Shared pages are those of which every row attends to every token.
+        sharedFrom = max(sharedFrom, (first + PagePool.tokensPerPage - 1) / PagePool.tokensPerPage)
         attending[index] = civg_attending(
           q: buffers.query + row * c.querySize + head * width,
           out: buffers.attended.row(row) + head * width,
-          page_ids: sequences.pages(entries[row].sequence), first: 0,
-          length: Int(entries[row].position) + 1)
+          page_ids: sequences.pages(entries[row].sequence), first: first, length: length)
       }
       let keys = pool.keyOffset(layer: layer, head: head)
       var request = civg_attention(
-        rows: attending, row_count: group.count, shared_from: 0, shared_to: group.sharedPages,
+        rows: attending, row_count: group.count, shared_from: min(sharedFrom, group.sharedPages),
+        shared_to: group.sharedPages,
         pool: UnsafePointer(pool.base.assumingMemoryBound(to: UInt8.self)),
         page_bytes: pool.pageBytes, k_offset: keys, v_offset: keys + pool.valueOffset,
-        heads: c.headGroup, head_dim: c.headSize, scale: 1 / Float(c.headSize).squareRoot(),
-        softcap: 0, scores: buffers.scores(worker.index))
+        heads: c.headGroup, head_dim: c.headSize, scale: c.attention.scale,
+        softcap: c.attention.cap, wide: c.isSinglePrecision ? 1 : 0, scores: buffers.scores(worker.index))
       kernels.table.pointee.attend(&request)
       if isBlock {
         for row in group.first..<group.first + group.count {

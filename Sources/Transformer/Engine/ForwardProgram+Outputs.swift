@@ -4,11 +4,13 @@ import Tensor
 /// Final norm and the products that callers asked for.
 extension ForwardProgram {
   func computeOutputs(_ worker: Worker) {
-    // The last layer ended with a barrier, so `normalized` is free to hold the final rows, compacted.
+    // The last layer ended with a barrier, so `normalized` is free to hold the final rows, compacted. Where outputs
+    // are normalised, workers have finished their own rows since.
+    if configuration.architecture.normalizesOutput { worker.barrier() }
     let size = configuration.hiddenSize
     for row in worker.share(of: outputPlan.rows.count) {
       normalizeRow(
-        buffers.hidden + outputPlan.rows[row] * size, trunk.outputNorm, trunk.outputNormBias,
+        buffers.hidden + outputPlan.rows[row] * size, trunk.outputNorm, width: size,
         into: buffers.normalized.row(row))
       buffers.normalized.quantize(row, kernels: kernels)
     }
@@ -26,6 +28,7 @@ extension ForwardProgram {
   private func compute(_ job: OutputPlan.Job, _ worker: Worker) {
     let rows = buffers.normalized.rows(job.firstRow, job.count)
     product(job.matrix, rows, job.out, job.stride, worker)
+    if job.cap > 0 { bound(job, worker) }
     switch job.reduction {
     case .none:
       if job.bias != 0 { addConstant(job, worker) }
@@ -45,6 +48,15 @@ extension ForwardProgram {
         reduction.result.pointee = Double(row[Int(reduction.token)]) - total
       }
       worker.barrier()
+    }
+  }
+
+  /// Bounds this worker's columns of a product.
+  private func bound(_ job: OutputPlan.Job, _ worker: Worker) {
+    let columns = worker.columns(of: job.matrix.outputs)
+    for row in 0..<job.count {
+      kernels.table.pointee.soft_cap(
+        job.out + row * job.stride + columns.lowerBound, columns.count, job.cap)
     }
   }
 

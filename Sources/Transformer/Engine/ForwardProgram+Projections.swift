@@ -14,7 +14,7 @@ extension ForwardProgram {
   ) {
     let weights = trunk.layers[layer]
     for index in first.rawValue...last.rawValue {
-      let matrix = weights.projections[index]
+      guard let matrix = weights.projections[index] else { continue }
       let out = buffers.target(Projection(rawValue: index)!)
       product(
         matrix, input.rows(0, entryCount), out, matrix.outputs, inBlocks: inBlocks, worker,
@@ -36,22 +36,24 @@ extension ForwardProgram {
     }
   }
 
-  /// hidden += W x + bias + scale · B (A x). No barrier after.
-  func projectOntoHidden(
+  /// The result of a sublayer, W x + bias + scale · B (A x): added to hidden, or stored in output where it is to be
+  /// normalised first. No barrier after.
+  func projectOut(
     _ layer: Int, _ projection: Projection, _ input: RowBuffer, _ worker: Worker
   ) {
-    let matrix = trunk.layers[layer].projections[projection.rawValue]
-    let hidden = buffers.hidden
+    guard let matrix = trunk.layers[layer].projections[projection.rawValue] else { return }
+    let out = buffers.target(projection)
     product(
-      matrix, input.rows(0, entryCount), hidden, matrix.outputs, worker, mode: CIVG_ADD, scale: 1,
+      matrix, input.rows(0, entryCount), out, matrix.outputs, worker,
+      mode: configuration.architecture.normalizesOutput ? CIVG_STORE : CIVG_ADD, scale: 1,
       ahead: following(layer, projection, worker))
     if let bias = trunk.layers[layer].biases[projection.rawValue] {
-      addBias(bias, hidden, worker.columns(of: matrix.outputs), matrix.outputs)
+      addBias(bias, out, worker.columns(of: matrix.outputs), matrix.outputs)
     }
     guard !adapterRuns.isEmpty else { return }
     narrow(layer, projection, input, 0, worker)
     worker.barrier()
-    widen(layer, projection, hidden, 0, inBlocks: false, worker)
+    widen(layer, projection, out, 0, inBlocks: false, worker)
   }
 
   /// This worker's tiles of one product. `ahead`: what it reads next.
@@ -76,11 +78,15 @@ extension ForwardProgram {
       return delta.bytes.flatMap { $0.count <= Self.adapterAheadBytes ? $0 : nil }
     }
     let next: WeightMatrix
-    let later = Projection(rawValue: projection.rawValue + 1)
+    let later = Projection.allCases.dropFirst(projection.rawValue + 1).first {
+      trunk.layers[layer].projections[$0.rawValue] != nil
+    }
     if let later {
-      next = trunk.layers[layer].projections[later.rawValue]
+      next = trunk.layers[layer].projections[later.rawValue]!
+    } else if trunk.layers[layer].experts != nil, projection != .down {
+      return nil
     } else if layer + 1 < configuration.layerCount {
-      next = trunk.layers[layer + 1].projections[0]
+      next = trunk.layers[layer + 1].projections[0]!
     } else if let job = outputPlan.jobs.first {
       next = job.matrix
     } else {

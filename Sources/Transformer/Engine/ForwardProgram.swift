@@ -149,8 +149,7 @@ final class ForwardProgram: ParallelProgram {
     lap(.embed, worker)
     for layer in 0..<configuration.layerCount {
       if worker.index == 0, cancel!.isRaised { isStopped = true }
-      normalize(
-        trunk.layers[layer].attentionNorm, trunk.layers[layer].attentionNormBias, worker)
+      normalize(trunk.layers[layer].attentionNorm, worker)
       worker.barrier()
       lap(.normalize, worker)
       if isStopped { return }
@@ -162,39 +161,58 @@ final class ForwardProgram: ParallelProgram {
     lap(.outputs, worker)
   }
 
-  /// hidden[row] = the embedding of the row's token.
+  /// hidden[row] = the embedding of the row's token, scaled or with that of its position.
   private func embed(_ worker: Worker) {
     let size = configuration.hiddenSize
+    let scale = configuration.architecture.scalesEmbedding ? Float(size).squareRoot() : 1
     for row in worker.share(of: entryCount) {
-      trunk.embedding.dequantize(
-        row: Int(entries[row].token), into: buffers.hidden + row * size, kernels: kernels)
+      let hidden = buffers.hidden + row * size
+      trunk.embedding.dequantize(row: Int(entries[row].token), into: hidden, kernels: kernels)
+      if scale != 1 { for index in 0..<size { hidden[index] *= scale } }
+      if let positions = trunk.positionEmbedding {
+        let position = buffers.normalized.row(row)
+        positions.dequantize(row: Int(entries[row].position), into: position, kernels: kernels)
+        kernels.table.pointee.add(hidden, position, size)
+      }
     }
   }
 
-  /// normalized[row] = norm(hidden[row]), also rounded to int8 for quantised weights. Each worker takes
-  /// whole rows, the same ones as in `embed` and wherever rows are divided.
-  func normalize(
-    _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?, _ worker: Worker
-  ) {
+  /// normalized[row] = norm(hidden[row]), or hidden[row] where there is no norm, also rounded to int8 for quantised
+  /// weights. Each worker takes whole rows, the same ones as in `embed` and wherever rows are divided.
+  func normalize(_ norm: NormWeights?, _ worker: Worker) {
     let size = configuration.hiddenSize
     for row in worker.share(of: entryCount) {
-      normalizeRow(
-        buffers.hidden + row * size, weight, bias, into: buffers.normalized.row(row))
+      let out = buffers.normalized.row(row)
+      if let norm {
+        normalizeRow(buffers.hidden + row * size, norm, width: size, into: out)
+      } else {
+        out.update(from: buffers.hidden + row * size, count: size)
+      }
       buffers.normalized.quantize(row, kernels: kernels)
     }
   }
 
+  /// hidden[row] += norm(output[row]) where the family normalises what a sublayer gives. The same rows of a worker as
+  /// in `normalize`.
+  func finish(_ norm: NormWeights?, _ worker: Worker) {
+    guard let norm else { return }
+    let size = configuration.hiddenSize
+    for row in worker.share(of: entryCount) {
+      let output = buffers.output + row * size
+      normalizeRow(output, norm, width: size, into: output)
+      kernels.table.pointee.add(buffers.hidden + row * size, output, size)
+    }
+  }
+
+  /// `out` may be `row`.
   func normalizeRow(
-    _ row: UnsafePointer<Float>, _ weight: UnsafePointer<Float>, _ bias: UnsafePointer<Float>?,
+    _ row: UnsafePointer<Float>, _ norm: NormWeights, width: Int,
     into out: UnsafeMutablePointer<Float>
   ) {
+    let (table, epsilon) = (kernels.table.pointee, configuration.epsilon)
     switch configuration.architecture.normalization {
-    case .rootMeanSquare:
-      kernels.table.pointee.rms_norm(
-        row, weight, configuration.hiddenSize, configuration.epsilon, out)
-    case .layer:
-      kernels.table.pointee.layer_norm(
-        row, weight, bias, configuration.hiddenSize, configuration.epsilon, out)
+    case .rootMeanSquare: table.rms_norm(row, norm.weight, width, epsilon, out)
+    case .layer: table.layer_norm(row, norm.weight, norm.bias, width, epsilon, out)
     }
   }
 }

@@ -25,6 +25,8 @@ struct OutputPlan {
     var reductions: Range<Int>
     /// Adds to every element: the bias of a head.
     var bias: Float = 0
+    /// Bounds every element, see `ModelConfiguration.outputCap`.
+    var cap: Float = 0
   }
 
   /// One scalar result.
@@ -66,7 +68,8 @@ struct OutputPlan {
       let row = rows.count - 1
       switch output.kind {
       case .logits(let target):
-        add(trunk.output, row, logits + target * width, width)
+        add(
+          trunk.output, row, logits + target * width, width, cap: trunk.configuration.outputCap)
       case .headVector(let index, let target):
         let head = heads[Int(index)]
         add(head.weight, row, logits + target * width, width, bias: head.bias)
@@ -74,13 +77,14 @@ struct OutputPlan {
         let head = heads[Int(index)]
         add(
           Job(
-            matrix: head.weight.rowView(Int(token)), firstRow: row, count: 1, out: scratch,
+            matrix: head.weight.rows(Int(token)..<Int(token) + 1), firstRow: row, count: 1,
+            out: scratch,
             stride: width, reduction: .value(bias: head.bias),
             reductions: reductions.count..<reductions.count + 1),
           Reduction(token: token, result: results + output.slot))
       case .logProbability(let token):
         addLogProbability(
-          trunk.output, row, scratch, width,
+          trunk, row, scratch, width,
           Reduction(token: token, result: results + output.slot))
       case .hidden(let out):
         hidden.append((row, out))
@@ -91,7 +95,7 @@ struct OutputPlan {
   /// A product whose rows stay; joins the job before where rows and targets follow on.
   private mutating func add(
     _ matrix: WeightMatrix, _ row: Int, _ out: UnsafeMutablePointer<Float>, _ stride: Int,
-    bias: Float = 0
+    bias: Float = 0, cap: Float = 0
   ) {
     if let last = jobs.last, case .none = last.reduction, last.matrix.data == matrix.data,
       last.firstRow + last.count == row, last.out + last.count * stride == out
@@ -102,7 +106,7 @@ struct OutputPlan {
     jobs.append(
       Job(
         matrix: matrix, firstRow: row, count: 1, out: out, stride: stride, reduction: .none,
-        reductions: 0..<0, bias: bias))
+        reductions: 0..<0, bias: bias, cap: cap))
   }
 
   private mutating func add(_ job: Job, _ reduction: Reduction) {
@@ -111,7 +115,7 @@ struct OutputPlan {
   }
 
   private mutating func addLogProbability(
-    _ matrix: WeightMatrix, _ row: Int, _ scratch: UnsafeMutablePointer<Float>, _ width: Int,
+    _ trunk: Trunk, _ row: Int, _ scratch: UnsafeMutablePointer<Float>, _ width: Int,
     _ reduction: Reduction
   ) {
     reductions.append(reduction)
@@ -124,7 +128,8 @@ struct OutputPlan {
     }
     jobs.append(
       Job(
-        matrix: matrix, firstRow: row, count: 1, out: scratch, stride: width,
-        reduction: .logProbability, reductions: reductions.count - 1..<reductions.count))
+        matrix: trunk.output, firstRow: row, count: 1, out: scratch, stride: width,
+        reduction: .logProbability, reductions: reductions.count - 1..<reductions.count,
+        cap: trunk.configuration.outputCap))
   }
 }

@@ -37,6 +37,14 @@ struct RowBuffer {
       blocks + index * (width / block) + columns.lowerBound / block)
   }
 
+  /// Makes row `target` a copy of row `source` of a buffer of the same width.
+  func copy(_ source: Int, of other: RowBuffer, to target: Int) {
+    row(target).update(from: other.row(source), count: width)
+    guard canQuantize else { return }
+    let count = width / Int(CIVG_BLOCK)
+    (blocks + target * count).update(from: other.blocks + source * count, count: count)
+  }
+
   /// The input of a product: `count` rows from `first`.
   func rows(_ first: Int, _ count: Int) -> civg_rows {
     civg_rows(

@@ -3,7 +3,8 @@ import Tensor
 
 /// Keys and values of all sequences of one engine, in pages of 16 tokens that sequences share.
 ///
-/// A page holds its tokens' keys and values of every layer and key/value head, as half floats:
+/// A page holds its tokens' keys and values of every layer and key/value head, as half floats, or as floats if
+/// the model's weights are floats throughout:
 ///
 ///     [layers][heads] { keys [head size][16 tokens], values [16 tokens][head size] }
 ///
@@ -32,7 +33,11 @@ final class PagePool {
 
   /// Bytes of one page of a model.
   static func pageBytes(_ c: ModelConfiguration) -> Int {
-    c.layerCount * c.keyValueHeadCount * c.headSize * tokensPerPage * 2 * MemoryLayout<UInt16>.size
+    c.layerCount * c.keyValueHeadCount * c.headSize * tokensPerPage * 2 * elementBytes(c)
+  }
+
+  private static func elementBytes(_ c: ModelConfiguration) -> Int {
+    c.isSinglePrecision ? MemoryLayout<Float>.size : MemoryLayout<UInt16>.size
   }
 
   /// Reserves address space for `limit` pages.
@@ -40,7 +45,7 @@ final class PagePool {
   /// Throws `.outOfMemory` if the system refuses.
   init(configuration: ModelConfiguration, limit: Int) throws(IVGError) {
     pageBytes = Self.pageBytes(configuration)
-    headStride = configuration.headSize * Self.tokensPerPage * 2 * MemoryLayout<UInt16>.size
+    headStride = configuration.headSize * Self.tokensPerPage * 2 * Self.elementBytes(configuration)
     layerStride = headStride * configuration.keyValueHeadCount
     self.limit = limit
     let (bytes, overflow) = pageBytes.multipliedReportingOverflow(by: max(limit, 1))

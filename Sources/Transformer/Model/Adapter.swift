@@ -54,25 +54,24 @@ package final class Adapter: @unchecked Sendable {
     }
     let alpha = try file.metadata.float("adapter.lora.alpha")
     var deltas = [Delta?](repeating: nil, count: trunk.configuration.layerCount * 7)
-    var known = 0
+    var known: Set<String> = []
     var rank = 0
-    for layer in 0..<trunk.configuration.layerCount {
+    for (index, layer) in trunk.layers.enumerated() {
       for projection in Projection.allCases {
-        let stem = "blk.\(layer).\(projection.tensorName).weight"
-        guard let delta = try Self.delta(stem, projection, file, trunk, alpha) else { continue }
-        deltas[layer * 7 + projection.rawValue] = delta
+        guard let source = layer.sources[projection.rawValue],
+          let delta = try Self.delta(source, projection, file, trunk, alpha)
+        else { continue }
+        deltas[index * 7 + projection.rawValue] = delta
         rank = max(rank, delta.a.outputs)
-        known += 2
+        known.formUnion(Self.tensorNames(source))
       }
     }
-    let strangers = file.tensors.filter { !ignoring($0.name) }
-    guard known == strangers.count else {
-      let odd = strangers.first { !Self.isKnown($0.name, layers: trunk.configuration.layerCount) }
+    for tensor in file.tensors where !ignoring(tensor.name) && !known.contains(tensor.name) {
       throw IVGError(
         .mismatch,
-        "\(file.path): tensor \(odd?.name ?? "?") adapts nothing in the model; known are "
-          + "blk.0...\(trunk.configuration.layerCount - 1).{attn_q,attn_k,attn_v,attn_output,"
-          + "ffn_gate,ffn_up,ffn_down}.weight.lora_a and .lora_b")
+        "\(file.path): tensor \(tensor.name) adapts nothing in the model; known are "
+          + "blk.0...\(trunk.layers.count - 1).{\(Self.knownParts(trunk))}.weight.lora_a and .lora_b"
+      )
     }
     self.file = file
     self.trunk = trunk
@@ -89,19 +88,28 @@ package final class Adapter: @unchecked Sendable {
   /// True if no projection is adapted.
   var isEmpty: Bool { maximumRank == 0 }
 
-  private static func isKnown(_ name: String, layers: Int) -> Bool {
-    for layer in 0..<layers {
-      for projection in Projection.allCases {
-        let stem = "blk.\(layer).\(projection.tensorName).weight"
-        if name == stem + ".lora_a" || name == stem + ".lora_b" { return true }
-      }
-    }
-    return false
+  private static func tensorNames(_ source: ProjectionSource) -> [String] {
+    [source.stem + ".weight.lora_a", source.stem + ".weight.lora_b"]
   }
 
+  /// What of a layer can be adapted, for a message.
+  private static func knownParts(_ trunk: Trunk) -> String {
+    var parts: [String] = []
+    for source in trunk.layers[0].sources {
+      guard let part = source?.stem.split(separator: ".").last.map(String.init),
+        !parts.contains(part)
+      else { continue }
+      parts.append(part)
+    }
+    return parts.joined(separator: ",")
+  }
+
+  /// The delta of a projection: of the tensor that holds it, these rows.
   private static func delta(
-    _ stem: String, _ projection: Projection, _ file: GGUFFile, _ trunk: Trunk, _ alpha: Double?
+    _ source: ProjectionSource, _ projection: Projection, _ file: GGUFFile, _ trunk: Trunk,
+    _ alpha: Double?
   ) throws(IVGError) -> Delta? {
+    let stem = source.stem + ".weight"
     let first = file.tensor(stem + ".lora_a")
     let second = file.tensor(stem + ".lora_b")
     if first == nil, second == nil { return nil }
@@ -109,7 +117,7 @@ package final class Adapter: @unchecked Sendable {
       let missing = first == nil ? ".lora_a" : ".lora_b"
       throw IVGError(.corruptFile, "\(file.path): tensor \(stem)\(missing) is missing")
     }
-    let (outputs, columns) = projection.shape(trunk.configuration)
+    let (outputs, columns) = (source.rows, source.columns)
     let rank = first.rows
     guard first.columns == columns, second.rows == outputs, second.columns == rank,
       (1...1024).contains(rank)
@@ -127,9 +135,10 @@ package final class Adapter: @unchecked Sendable {
           + "and BF16")
     }
     let tensors = TensorFinder(file: file)
+    let whole = try tensors.matrix(second.name, outputs: outputs, columns: rank)
+    let own = source.firstRow..<source.firstRow + projection.shape(trunk.configuration).outputs
     return Delta(
-      a: try tensors.matrix(first.name, outputs: rank, columns: columns),
-      b: try tensors.matrix(second.name, outputs: outputs, columns: rank),
+      a: try tensors.matrix(first.name, outputs: rank, columns: columns), b: whole.rows(own),
       scale: alpha.map { $0 == 0 ? 1 : Float($0 / Double(rank)) } ?? 1)
   }
 }

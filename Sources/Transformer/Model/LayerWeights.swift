@@ -1,44 +1,24 @@
 import GGUF
 import Tensor
 
-/// The seven projections of a layer, in the order a forward pass meets them. Adapters are keyed by it.
-package enum Projection: Int, CaseIterable, Sendable {
-  case query, key, value, attentionOutput, gate, up, down
-
-  /// The middle part of its GGUF tensor name, `blk.N.<name>.weight`.
-  package var tensorName: String {
-    switch self {
-    case .query: "attn_q"
-    case .key: "attn_k"
-    case .value: "attn_v"
-    case .attentionOutput: "attn_output"
-    case .gate: "ffn_gate"
-    case .up: "ffn_up"
-    case .down: "ffn_down"
-    }
-  }
-
-  /// The weight's shape in a model: outputs × columns.
-  package func shape(_ configuration: ModelConfiguration) -> (outputs: Int, columns: Int) {
-    let c = configuration
-    switch self {
-    case .query: return (c.querySize, c.hiddenSize)
-    case .key, .value: return (c.keyValueSize, c.hiddenSize)
-    case .attentionOutput: return (c.hiddenSize, c.querySize)
-    case .gate, .up: return (c.feedForwardSize, c.hiddenSize)
-    case .down: return (c.hiddenSize, c.feedForwardSize)
-    }
-  }
-}
-
 /// The weights of one layer: borrowed views into the mapped file.
 package struct LayerWeights: @unchecked Sendable {
-  package let projections: [WeightMatrix]  // [7] indexed by Projection, each [outputs, columns]
+  package let projections: [WeightMatrix?]  // [7] indexed by Projection, each [outputs, columns]
   package let biases: [UnsafePointer<Float>?]  // [7] each [outputs]
-  package let attentionNorm: UnsafePointer<Float>  // [hidden]
-  package let attentionNormBias: UnsafePointer<Float>?  // [hidden]
-  package let feedForwardNorm: UnsafePointer<Float>  // [hidden]
-  package let feedForwardNormBias: UnsafePointer<Float>?  // [hidden]
+  /// Where the projections are in the file.
+  let sources: [ProjectionSource?]  // [7]
+  /// In place of gate, up and down where the model has experts.
+  package let experts: ExpertWeights?
+  // Norms; nil where the family has none in this place.
+  package let attentionNorm: NormWeights?  // [hidden]
+  package let attentionOutputNorm: NormWeights?  // [hidden]
+  package let feedForwardNorm: NormWeights?  // [hidden]
+  package let feedForwardOutputNorm: NormWeights?  // [hidden]
+  package let queryNorm: NormWeights?  // [head size], or [heads × head size] of all together
+  package let keyNorm: NormWeights?  // [head size], or [kv heads × head size]
+
+  /// Whether a tensor of the file holds several projections.
+  package var isFused: Bool { sources.contains { ($0?.firstRow ?? 0) > 0 } }
 
   /// Finds and checks the tensors of layer `index`.
   ///
@@ -46,26 +26,49 @@ package struct LayerWeights: @unchecked Sendable {
   /// says.
   init(file: GGUFFile, configuration: ModelConfiguration, index: Int) throws(IVGError) {
     let tensors = TensorFinder(file: file)
-    var projections: [WeightMatrix] = []
+    sources = ProjectionSource.all(file: file, configuration: configuration, layer: index)
+    var projections: [WeightMatrix?] = []
     var biases: [UnsafePointer<Float>?] = []
     for projection in Projection.allCases {
-      let (outputs, columns) = projection.shape(configuration)
-      let stem = "blk.\(index).\(projection.tensorName)"
-      projections.append(
-        try tensors.matrix("\(stem).weight", outputs: outputs, columns: columns))
-      biases.append(try tensors.optionalVector("\(stem).bias", count: outputs))
-      if biases.last! == nil, configuration.architecture.projectionBias,
+      guard let source = sources[projection.rawValue] else {
+        projections.append(nil)
+        biases.append(nil)
+        continue
+      }
+      let outputs = projection.shape(configuration).outputs
+      let whole = try tensors.matrix(
+        source.stem + ".weight", outputs: source.rows, columns: source.columns)
+      projections.append(whole.rows(source.firstRow..<source.firstRow + outputs))
+      let bias = try tensors.optionalVector(source.stem + ".bias", count: source.rows)
+      biases.append(bias.map { $0 + source.firstRow })
+      if bias == nil, configuration.architecture.projectionBias,
         projection.rawValue <= Projection.value.rawValue
       {
-        throw IVGError(.corruptFile, "\(file.path): tensor \(stem).bias is missing")
+        throw IVGError(.corruptFile, "\(file.path): tensor \(source.stem).bias is missing")
       }
     }
     self.projections = projections
     self.biases = biases
+    experts =
+      configuration.expertCount == 0
+      ? nil : try ExpertWeights(file: file, configuration: configuration, index: index)
+
+    let architecture = configuration.architecture
+    func norm(_ name: String, _ isThere: Bool, _ width: Int) throws(IVGError) -> NormWeights? {
+      guard isThere else { return nil }
+      return try tensors.norm("blk.\(index).\(name)", width: width, architecture)
+    }
     let hidden = configuration.hiddenSize
-    attentionNorm = try tensors.vector("blk.\(index).attn_norm.weight", count: hidden)
-    attentionNormBias = try tensors.optionalVector("blk.\(index).attn_norm.bias", count: hidden)
-    feedForwardNorm = try tensors.vector("blk.\(index).ffn_norm.weight", count: hidden)
-    feedForwardNormBias = try tensors.optionalVector("blk.\(index).ffn_norm.bias", count: hidden)
+    attentionNorm = try norm("attn_norm", architecture.normalizesInput, hidden)
+    feedForwardNorm = try norm("ffn_norm", architecture.normalizesInput, hidden)
+    attentionOutputNorm = try norm("post_attention_norm", architecture.normalizesOutput, hidden)
+    feedForwardOutputNorm = try norm("post_ffw_norm", architecture.normalizesOutput, hidden)
+    let heads = architecture.headNormalization
+    let isTogether = heads == .together
+    queryNorm = try norm(
+      "attn_q_norm", heads != .none, isTogether ? configuration.querySize : configuration.headSize)
+    keyNorm = try norm(
+      "attn_k_norm", heads != .none,
+      isTogether ? configuration.keyValueSize : configuration.headSize)
   }
 }

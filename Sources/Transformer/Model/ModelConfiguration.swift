@@ -12,11 +12,23 @@ package struct ModelConfiguration: Sendable {
   package let headSize: Int
   package let contextLength: Int
   package let epsilon: Float
+  package let attention: AttentionSettings
+  /// How heads are rotated: in all layers, or in those that do not slide and in those that do.
+  package let rotaries: [Rotary]  // [1 or 2]
+  /// Experts of a feed-forward layer, and those that a row passes; 0: it is one for all rows.
+  package let expertCount: Int
+  let usedExpertCount: Int
+  /// Bounds logits to cap · tanh(logit / cap); 0: no bound.
+  package let outputCap: Float
+  /// Whether every tensor of the file is F32: then keys and values are kept so too.
+  package let isSinglePrecision: Bool
+
   /// Pairs of elements of a head that rotate.
-  package let rotaryPairs: Int
-  package let rotaryBase: Double
-  /// Positions are divided by this before rotating (linear rope scaling).
-  package let rotaryScale: Double
+  package var rotaryPairs: Int { rotaries[0].pairs }
+  /// Which of `rotaries` layer `index` uses.
+  func rotary(ofLayer index: Int) -> Int {
+    rotaries.count == 2 && attention.slides(index) ? 1 : 0
+  }
 
   /// Query heads that share one key/value head.
   package var headGroup: Int { headCount / keyValueHeadCount }
@@ -69,17 +81,31 @@ package struct ModelConfiguration: Sendable {
           + "equal lengths are known")
     }
     guard headSize % 2 == 0 else {
-      throw IVGError(.corruptFile, "\(file.path): heads of \(headSize) elements cannot be rotated")
+      throw IVGError(
+        .unsupported, "\(file.path): heads of \(headSize) elements; only even sizes are known")
     }
     epsilon = try Self.epsilon(of: architecture, file: file)
-    let rotated = try metadata.int("\(name).rope.dimension_count", in: 2...headSize) ?? headSize
-    rotaryPairs = architecture.rotation == .none ? 0 : rotated / 2
-    rotaryBase = try metadata.float("\(name).rope.freq_base") ?? 10_000
-    guard rotaryBase > 0 else {
-      throw IVGError(
-        .corruptFile, "\(file.path): \(name).rope.freq_base is \(rotaryBase), must be above 0")
+    attention = try AttentionSettings(
+      architecture, layerCount: layerCount, headSize: headSize,
+      evenHeadSize: max(hiddenSize / headCount, 1),
+      file: file)
+    rotaries = try Rotary.all(architecture, headSize: headSize, file: file)
+    isSinglePrecision = file.tensors.allSatisfy { $0.type == .f32 }
+    (expertCount, usedExpertCount) = try Self.experts(name, file)
+    outputCap = Float(
+      try AttentionSettings.number("\(name).final_logit_softcapping", 0...1e6, file)
+        ?? architecture.outputCap)
+  }
+
+  private static func experts(_ name: String, _ file: GGUFFile) throws(IVGError)
+    -> (count: Int, used: Int)
+  {
+    guard let count = try file.metadata.int("\(name).expert_count", in: 0...1024), count > 0 else {
+      return (0, 0)
     }
-    rotaryScale = try Self.rotaryScale(of: architecture, file: file)
+    return (
+      count, try file.metadata.requiredInt("\(name).expert_used_count", in: 1...min(count, 32))
+    )
   }
 
   private static func epsilon(of architecture: Architecture, file: GGUFFile) throws(IVGError)
@@ -94,27 +120,5 @@ package struct ModelConfiguration: Sendable {
       throw IVGError(.corruptFile, "\(file.path): \(key) is \(value), must be within 0...1")
     }
     return Float(value)
-  }
-
-  private static func rotaryScale(of architecture: Architecture, file: GGUFFile) throws(IVGError)
-    -> Double
-  {
-    let name = architecture.name
-    let kind = try file.metadata.string("\(name).rope.scaling.type") ?? "none"
-    switch kind {
-    case "none": return 1
-    case "linear":
-      let factor = try file.metadata.float("\(name).rope.scaling.factor") ?? 1
-      guard factor >= 1 else {
-        throw IVGError(
-          .corruptFile, "\(file.path): \(name).rope.scaling.factor is \(factor), must be at least 1"
-        )
-      }
-      return factor
-    default:
-      throw IVGError(
-        .unsupported,
-        "\(file.path): \(name).rope.scaling.type is '\(kind)'; known: none, linear")
-    }
   }
 }

@@ -57,4 +57,23 @@ struct TensorFinder {
     }
     return file.data(tensor).baseAddress!.assumingMemoryBound(to: Float.self)
   }
+
+  /// The norm `name`: its weight, unless the family's norms have none, and its bias if there is one.
+  func norm(_ name: String, width: Int, _ architecture: Architecture) throws(IVGError)
+    -> NormWeights
+  {
+    NormWeights(
+      weight: architecture.hasNormWeights ? try vector(name + ".weight", count: width) : nil,
+      bias: try optionalVector(name + ".bias", count: width))
+  }
+
+  /// Divisors of rotation frequencies, or nil if the file has no such tensor; none of them is zero.
+  func rotaryFactors(_ name: String, count: Int) throws(IVGError) -> UnsafePointer<Float>? {
+    guard count > 0, let factors = try optionalVector(name, count: count) else { return nil }
+    for pair in 0..<count where !(factors[pair].isFinite && abs(factors[pair]) > 1e-6) {
+      throw IVGError(
+        .corruptFile, "\(file.path): tensor \(name) has \(factors[pair]) at \(pair); it divides")
+    }
+    return factors
+  }
 }

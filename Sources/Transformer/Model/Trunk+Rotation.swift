@@ -1,11 +1,15 @@
-import Glibc
-
 extension Trunk {
-  /// The angle by which pair `pair` of a head turns from one position to the next: base^(-pair / pairs),
-  /// divided by what the file's rope scaling says.
-  package func rotationFrequency(_ pair: Int) -> Double {
-    let exponent = -Double(pair) / Double(configuration.rotaryPairs)
-    let factor = rotaryFactors.map { Double($0[pair]) } ?? 1
-    return pow(configuration.rotaryBase, exponent) / (configuration.rotaryScale * factor)
+  /// The angle by which pair `pair` of a head turns from one position to the next in layers that use
+  /// rotary `index`, in sequences of up to `contextLength` tokens: LongRoPE (arXiv 2402.13753) has factors
+  /// for sequences within the length that the model was first trained with, and others for longer ones.
+  package func rotationFrequency(_ pair: Int, rotary index: Int = 0, contextLength: Int) -> Double {
+    let frequency = configuration.rotaries[index].frequency(pair)
+    guard index == 0, let factors = rotaryFactors(contextLength) else { return frequency }
+    return frequency / Double(factors[pair])
+  }
+
+  private func rotaryFactors(_ contextLength: Int) -> UnsafePointer<Float>? {
+    guard let longRotaryFactors, let shortRotaryFactors else { return rotaryFactors }
+    return contextLength > originalContextLength ? longRotaryFactors : shortRotaryFactors
   }
 }

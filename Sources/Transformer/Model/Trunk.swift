@@ -13,11 +13,15 @@ package final class Trunk: @unchecked Sendable {
   package var path: String { file.path }
   package let embedding: WeightMatrix  // [vocabulary, hidden]
   package let layers: [LayerWeights]  // [layers]
-  package let outputNorm: UnsafePointer<Float>  // [hidden]
-  package let outputNormBias: UnsafePointer<Float>?  // [hidden]
+  let positionEmbedding: WeightMatrix?  // [context, hidden]
+  package let outputNorm: NormWeights  // [hidden]
   package let output: WeightMatrix  // [vocabulary, hidden]; the embedding where the file ties them
   /// Divides the rotation frequency of each pair (Llama 3's rope scaling).
   let rotaryFactors: UnsafePointer<Float>?  // [pairs]
+  /// The same for sequences within `originalContextLength`, and for longer ones (LongRoPE).
+  let shortRotaryFactors: UnsafePointer<Float>?  // [pairs]
+  let longRotaryFactors: UnsafePointer<Float>?  // [pairs]
+  let originalContextLength: Int
 
   /// Finds and checks every tensor. Touches no weight.
   ///
@@ -39,10 +43,21 @@ package final class Trunk: @unchecked Sendable {
     embedding = try tensors.matrix("token_embd.weight", outputs: rows, columns: hidden)
     output =
       try tensors.optionalMatrix("output.weight", outputs: rows, columns: hidden) ?? embedding
-    outputNorm = try tensors.vector("output_norm.weight", count: hidden)
-    outputNormBias = try tensors.optionalVector("output_norm.bias", count: hidden)
-    rotaryFactors = try tensors.optionalVector(
-      "rope_freqs.weight", count: configuration.rotaryPairs)
+    positionEmbedding =
+      configuration.architecture.hasPositionEmbedding
+      ? try tensors.matrix(
+        "position_embd.weight", outputs: configuration.contextLength, columns: hidden) : nil
+    outputNorm = try tensors.norm("output_norm", width: hidden, configuration.architecture)
+    func factors(_ name: String) throws(IVGError) -> UnsafePointer<Float>? {
+      try tensors.rotaryFactors(name, count: configuration.rotaryPairs)
+    }
+    rotaryFactors = try factors("rope_freqs.weight")
+    shortRotaryFactors = try factors("rope_factors_short.weight")
+    longRotaryFactors = try factors("rope_factors_long.weight")
+    originalContextLength =
+      try file.metadata.int(
+        "\(configuration.architecture.name).rope.scaling.original_context_length",
+        in: 1...(1 << 27)) ?? configuration.contextLength
     var layers: [LayerWeights] = []
     layers.reserveCapacity(configuration.layerCount)
     for index in 0..<configuration.layerCount {
