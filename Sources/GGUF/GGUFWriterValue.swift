@@ -46,6 +46,12 @@ package struct GGUFWriterValue: Sendable {
     for value in values { result.append(value) }
     return result
   }
+  /// An array of truth values.
+  package static func array(_ values: [Bool]) -> Self {
+    var result = array(of: .bool, count: values.count)
+    for value in values { result.append(value ? 1 as UInt8 : 0) }
+    return result
+  }
   /// An array of numbers in single precision.
   package static func array(_ values: [Float]) -> Self {
     var result = array(of: .float32, count: values.count)

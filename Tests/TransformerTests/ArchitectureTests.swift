@@ -15,8 +15,6 @@ import Transformer
   struct Entry: Decodable, CustomTestStringConvertible, Sendable {
     let file: String
     let results: [Result]
-    /// The length for which the sequence is set up, where that matters.
-    let context: Int?
     var testDescription: String { file }
   }
   struct Expected: Decodable {
@@ -33,7 +31,7 @@ import Transformer
   }
 
   private func rig(_ entry: Entry, threads: Int = 1) throws -> Rig {
-    try Rig("architectures/" + entry.file, threads: threads, context: entry.context ?? 64)
+    try Rig("architectures/" + entry.file, threads: threads, context: 64)
   }
 
   /// Prefill, token by token, and in uneven batches.
@@ -41,7 +39,8 @@ import Transformer
   func logits(of entry: Entry, batches: [Int]) throws {
     let rig = try rig(entry)
     for result in entry.results {
-      let rows = try rig.fresh(Self.expected.prompts[result.prompt], batches: batches)
+      let prompt = Self.expected.prompts[result.prompt]
+      let rows = try rig.fresh(prompt, longest: prompt.count, batches: batches)
       #expect(rows.count == result.first_position + result.logits.count)
       for (row, expected) in zip(rows.dropFirst(result.first_position), result.logits) {
         #expect(relative(row, expected) <= 2e-4)
@@ -54,9 +53,11 @@ import Transformer
   func rowsInOneBatch(of entry: Entry) throws {
     let rig = try rig(entry, threads: 2)
     let prompts = entry.results.map { Self.expected.prompts[$0.prompt] }
-    let sequences = prompts.map { _ in rig.engine.makeSequence() }
+    let sequences = prompts.map { rig.engine.makeSequence(longest: $0.count) }
     var rows = prompts.map { _ in [Int]() }
-    var hidden = prompts.map { _ in [Float](repeating: .nan, count: rig.trunk.configuration.hiddenSize) }
+    var hidden = prompts.map { _ in
+      [Float](repeating: .nan, count: rig.trunk.configuration.hiddenSize)
+    }
     for position in 0..<prompts.map(\.count).max()! {
       for (index, prompt) in prompts.enumerated() where position < prompt.count {
         try rig.engine.append(prompt[position], to: sequences[index])
@@ -65,11 +66,12 @@ import Transformer
     }
     try rig.engine.run(cancel: rig.cancel)
     for (index, prompt) in prompts.enumerated() {
-      #expect(bits(rows[index].map { rig.row($0) }) == bits(try rig.fresh(prompt)))
+      #expect(
+        bits(rows[index].map { rig.row($0) }) == bits(try rig.fresh(prompt, longest: prompt.count)))
     }
     for (index, result) in entry.results.enumerated() {
       guard let expected = result.hidden else { continue }
-      let sequence = rig.engine.makeSequence()
+      let sequence = rig.engine.makeSequence(longest: prompts[index].count)
       for token in prompts[index] { try rig.engine.append(token, to: sequence) }
       try hidden[index].withUnsafeMutableBufferPointer {
         rig.engine.wantHidden($0.baseAddress!)

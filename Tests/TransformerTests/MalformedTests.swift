@@ -63,7 +63,7 @@ import Transformer
   }
 
   @Test(arguments: [
-    Metadata("general.architecture", .string("mamba"), .unsupported, "mamba", "llama, qwen2"),
+    Metadata("general.architecture", .string("mamba"), .unsupported, "mamba", "llama, gpt2"),
     Metadata("llama.attention.head_count", .uint32(0), .corruptFile, "0"),
     Metadata("llama.attention.head_count_kv", .uint32(3), .corruptFile, "4", "3"),
     Metadata("llama.attention.head_count_kv", .uint32(0), .corruptFile, "0"),
@@ -74,9 +74,23 @@ import Transformer
     Metadata("llama.embedding_length", .string("64"), .corruptFile),
     Metadata("llama.feed_forward_length", .uint32(64), .corruptFile, "ffn_"),
     Metadata("llama.context_length", .uint32(0), .corruptFile, "0"),
-    Metadata("llama.attention.key_length", .uint32(15), .corruptFile, "15"),
+    Metadata("llama.attention.key_length", .uint32(15), .unsupported, "15"),
     Metadata("llama.attention.value_length", .uint32(8), .unsupported, "8", "16"),
-    Metadata("llama.rope.scaling.type", .string("yarn"), .unsupported, "yarn"),
+    Metadata("llama.rope.scaling.type", .string("dynamic"), .unsupported, "dynamic"),
+    Metadata(
+      "llama.rope.scaling.type", .string("yarn"), .corruptFile, "original_context_length"),
+    Metadata("llama.rope.scaling.attn_factor", .float32(0), .corruptFile, "0.0"),
+    Metadata("llama.rope.freq_base_swa", .float32(1), .corruptFile, "1.0"),
+    Metadata("llama.attention.scale", .float32(-1), .corruptFile, "-1.0"),
+    Metadata("llama.attention.scale", .uint32(1), .corruptFile),
+    Metadata("llama.attention.clamp_kqv", .float32(.nan), .corruptFile),
+    Metadata("llama.attn_logit_softcapping", .float32(-2), .corruptFile, "-2.0"),
+    Metadata("llama.final_logit_softcapping", .float32(1e9), .corruptFile),
+    Metadata("llama.attention.sliding_window", .int32(-1), .corruptFile, "-1"),
+    Metadata("llama.attention.sliding_window_pattern", .uint32(5000), .corruptFile, "5000"),
+    Metadata("llama.attention.sliding_window_pattern", .array([true]), .corruptFile, "1"),
+    Metadata("llama.expert_count", .uint32(4), .corruptFile, "expert_used_count"),
+    Metadata("llama.expert_count", .uint32(1 << 20), .corruptFile, "1048576"),
     Metadata("llama.rope.freq_base", .float32(.nan), .corruptFile),
     Metadata("llama.rope.freq_base", .float32(-1), .corruptFile, "-1"),
     Metadata("llama.rope.freq_base", .float32(.infinity), .corruptFile),
@@ -86,7 +100,9 @@ import Transformer
   func metadata(_ wrong: Metadata) throws {
     let variant = try Variant("tiny-llama.gguf", set: [(wrong.key, wrong.value)])
     // A count of layers, sizes that tensors contradict and an odd head are named by their effect.
-    let named = !["blk.2.", "token_embd.weight", "ffn_", "15"].contains(wrong.words.first ?? "")
+    let named = ![
+      "blk.2.", "token_embd.weight", "ffn_", "15", "original_context_length", "expert_used_count",
+    ].contains(wrong.words.first ?? "")
     expect(wrong.kind, variant.path, wrong.words + (named ? [wrong.key] : [])) {
       _ = try Model(path: variant.path)
     }
@@ -99,6 +115,41 @@ import Transformer
   func missingTensor(name: String) throws {
     let variant = try Variant("tiny-llama.gguf", without: [name])
     expect(.corruptFile, variant.path, [name]) { _ = try Model(path: variant.path) }
+  }
+
+  /// What other families have, missing or of another shape.
+  @Test(arguments: [
+    ("gpt2", "position_embd.weight"), ("gpt2", "blk.0.attn_qkv.weight"),
+    ("gemma2", "blk.1.post_ffw_norm.weight"), ("olmo2", "blk.0.post_attention_norm.weight"),
+    ("qwen3", "blk.0.attn_q_norm.weight"), ("phi3", "blk.0.ffn_down.weight"),
+    ("mixtral", "blk.1.ffn_gate_inp.weight"), ("mixtral", "blk.0.ffn_down_exps.weight"),
+  ])
+  func missingPart(model: String, name: String) throws {
+    let fixture = "architectures/\(model).gguf"
+    let without = try Variant(fixture, without: [name])
+    // Without a fused tensor, that of a part is looked for.
+    let stem = name.contains("qkv") ? "blk.0.attn_q.weight" : name
+    expect(.corruptFile, without.path, [stem]) { _ = try Model(path: without.path) }
+    let other = try Variant(fixture, replace: [name: (.f32, [3, 5])])
+    expect(.corruptFile, other.path, [name]) { _ = try Model(path: other.path) }
+  }
+
+  @Test func factorsThatAreZero() throws {
+    let name = "rope_factors_long.weight"
+    let fixture = "architectures/phi3-longrope.gguf"
+    let shape = try GGUFFile(path: Fixtures.path(fixture)).tensor(name)!.shape
+    let variant = try Variant(fixture, replace: [name: (.f32, shape)])
+    expect(.corruptFile, variant.path, [name]) { _ = try Model(path: variant.path) }
+  }
+
+  /// Scores of experts that are no numbers spoil the result, and nothing else.
+  @Test func brokenRouter() throws {
+    let name = "blk.0.ffn_gate_inp.weight"
+    let fixture = "architectures/mixtral.gguf"
+    let shape = try GGUFFile(path: Fixtures.path(fixture)).tensor(name)!.shape
+    let variant = try Variant(fixture, replace: [name: (.f32, shape)], fill: 0xff)
+    let rig = try Rig(variant.path, threads: 2, context: 64)
+    for row in try rig.fresh([5, 6, 7]) { #expect(row.allSatisfy { $0.isNaN }) }
   }
 
   @Test func missingBias() throws {

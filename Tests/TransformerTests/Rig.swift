@@ -71,10 +71,10 @@ final class Rig {
   }
 
   /// The logits after each token in a sequence of another engine, which lives only for this call.
-  func fresh(_ tokens: [Int32], adapter: Adapter? = nil, batches: [Int] = [.max]) throws
-    -> [[Float]]
-  {
-    let sequence = other.makeSequence(adapter: adapter)
+  func fresh(
+    _ tokens: [Int32], adapter: Adapter? = nil, longest: Int? = nil, batches: [Int] = [.max]
+  ) throws -> [[Float]] {
+    let sequence = other.makeSequence(adapter: adapter, longest: longest)
     defer { other.removeSequence(sequence) }
     return try feed(tokens, to: sequence, of: other, batches: batches)
   }

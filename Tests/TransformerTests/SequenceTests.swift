@@ -216,7 +216,7 @@ import Transformer
   @Test func sizes() throws {
     let rig = try Rig(pages: 7)
     #expect(Engine.tokensPerPage == 16)
-    #expect(Engine.pageBytes(rig.trunk) == 2 * 2 * 16 * 16 * 2 * 2)
+    #expect(Engine.pageBytes(rig.trunk) == 2 * 2 * 16 * 16 * 2 * 4)
     #expect(rig.engine.pageLimit == 7 && rig.engine.contextLength == 256)
     let fixed = Engine.fixedBytes(
       trunk: rig.trunk, threadCount: 2, contextLength: 256, sequences: 4, logitRows: 3)

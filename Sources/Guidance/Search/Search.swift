@@ -88,7 +88,7 @@ package final class Search {
       }
       let track = try Track(
         model: plan.model, adapter: plan.adapter, prompt: plan.prompt, isTextual: plan.isTextual,
-        engine: found, slots: slots)
+        engine: found, slots: slots, capacity: request.options.maximumTokens)
       track.needsLogits = plan.needsLogits
       track.needsLogProbabilities = plan.needsLogProbabilities
       track.readsParents = request.readsParents(plan)

@@ -55,12 +55,14 @@ final class Track {
   var scoreHead: ValueHead?
 
   var states: [State]
+  /// See `Trunk.isLong`.
+  private(set) var isLong = false
   /// Tokens of the prompt that were taken from an earlier request.
   var reusedCount = 0
 
   init(
     model: LanguageModel, adapter: Adapter?, prompt: [Int32], isTextual: Bool, engine: Engine?,
-    slots: Int
+    slots: Int, capacity: Int
   ) throws(IVGError) {
     self.model = model
     self.adapter = adapter
@@ -73,7 +75,11 @@ final class Track {
     totals = .allocate(capacity: slots)
     totals.initialize(repeating: .nan, count: slots)
     if let engine {
-      for slot in 0..<slots { states[slot].sequence = engine.makeSequence(adapter: adapter) }
+      isLong = engine.trunk.isLong(prompt.count + capacity)
+      for slot in 0..<slots {
+        states[slot].sequence = engine.makeSequence(
+          adapter: adapter, longest: prompt.count + capacity)
+      }
     }
   }
 

@@ -5,6 +5,7 @@ struct PrefixCache {
   private struct Entry {
     var engine: Engine
     var adapter: Adapter?
+    var isLong: Bool
     var tokens: [Int32]
     var sequence: SequenceID
   }
@@ -22,7 +23,8 @@ struct PrefixCache {
     guard length > 0 else { return }
     let tokens = (0..<length).map { track.token(at: $0, of: row) }
     if let known = entries.firstIndex(where: {
-      $0.engine === engine && $0.adapter === track.adapter && tokens.starts(with: $0.tokens)
+      $0.engine === engine && $0.adapter === track.adapter && $0.isLong == track.isLong
+        && tokens.starts(with: $0.tokens)
     }) {
       engine.removeSequence(entries.remove(at: known).sequence)
     }
@@ -30,7 +32,9 @@ struct PrefixCache {
     engine.copy(source, to: sequence)
     engine.truncate(sequence, to: length)
     entries.append(
-      Entry(engine: engine, adapter: track.adapter, tokens: tokens, sequence: sequence))
+      Entry(
+        engine: engine, adapter: track.adapter, isLong: track.isLong, tokens: tokens,
+        sequence: sequence))
     if entries.count > Self.limit {
       let oldest = entries.removeFirst()
       oldest.engine.removeSequence(oldest.sequence)
@@ -42,7 +46,8 @@ struct PrefixCache {
   func reuse(for track: Track) {
     guard let engine = track.engine, let target = track.states[0].sequence else { return }
     var best: (length: Int, sequence: SequenceID)?
-    for entry in entries where entry.engine === engine && entry.adapter === track.adapter {
+    for entry in entries
+    where entry.engine === engine && entry.adapter === track.adapter && entry.isLong == track.isLong {
       var common = 0
       let end = min(entry.tokens.count, track.prompt.count - 1)
       while common < end, entry.tokens[common] == track.prompt[common] { common += 1 }

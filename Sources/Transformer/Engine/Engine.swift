@@ -92,10 +92,12 @@ package final class Engine {
 
   // MARK: Sequences
 
-  /// An empty sequence; its tokens run with `adapter`, which must be for this engine's trunk.
-  package func makeSequence(adapter: Adapter? = nil) -> SequenceID {
+  /// An empty sequence; its tokens run with `adapter`, which must be for this engine's trunk. `longest`: the
+  /// tokens that it may grow to, by default the context's; see `Trunk.isLong`.
+  package func makeSequence(adapter: Adapter? = nil, longest: Int? = nil) -> SequenceID {
     precondition(adapter == nil || adapter!.trunk === trunk, "an adapter for another trunk")
-    return sequences.create(adapter: adapter.map(index(of:)) ?? -1)
+    return sequences.create(
+      adapter: adapter.map(index(of:)) ?? -1, isLong: trunk.isLong(longest ?? contextLength))
   }
 
   package func removeSequence(_ id: SequenceID) { sequences.remove(id) }
@@ -156,7 +158,7 @@ package final class Engine {
     entries.append(
       Entry(
         token: token, position: Int32(position), sequence: sequence,
-        adapter: sequences.adapter(sequence)))
+        adapter: sequences.adapter(sequence), isLong: sequences.isLong(sequence)))
   }
 
   /// Tokens appended since the last run.

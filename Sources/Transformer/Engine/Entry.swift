@@ -5,6 +5,8 @@ struct Entry {
   var sequence: SequenceID
   /// Index into the engine's adapters, or -1.
   var adapter: Int32
+  /// See `Trunk.isLong`.
+  var isLong: Bool
 }
 
 /// What is wanted back of an entry, once its final hidden state is known.

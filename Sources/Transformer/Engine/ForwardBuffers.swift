@@ -22,7 +22,7 @@ final class ForwardBuffers {
   private let cosine: UnsafeMutablePointer<Float>  // [rotaries, rows, pairs]
   private let sine: UnsafeMutablePointer<Float>  // [rotaries, rows, pairs]
   let outputLogits: UnsafeMutablePointer<Float>  // [outputRows, output size]
-  private let frequencies: UnsafeMutablePointer<Double>  // [rotaries, pairs]
+  private let frequencies: UnsafeMutablePointer<Double>  // [short or long, rotaries, pairs]
   private let workerScores: UnsafeMutablePointer<Float>  // [workers, scoresPerWorker]
   private let workerAttending: UnsafeMutablePointer<civg_attending>  // [workers, attentionRows]
   private let workerScratch: UnsafeMutablePointer<UInt8>  // [workers, scratchPerWorker]
@@ -65,14 +65,14 @@ final class ForwardBuffers {
     cosine = pieces.take(Float.self, count: rows * angles)
     sine = pieces.take(Float.self, count: rows * angles)
     outputLogits = pieces.take(Float.self, count: Self.outputRows * trunk.outputSize)
-    frequencies = pieces.take(Double.self, count: angles)
+    frequencies = pieces.take(Double.self, count: 2 * angles)
     workerScores = pieces.take(Float.self, count: workerCount * scoresPerWorker)
     workerAttending = pieces.take(civg_attending.self, count: workerCount * attentionRows)
     workerScratch = pieces.take(UInt8.self, count: workerCount * scratchPerWorker)
     innerBuffer = try AlignedBuffer(count: 0)
-    for index in 0..<angles {
+    for index in 0..<2 * angles {
       frequencies[index] = trunk.rotationFrequency(
-        index % c.rotaryPairs, rotary: index / c.rotaryPairs, contextLength: contextLength)
+        index % c.rotaryPairs, rotary: index % angles / c.rotaryPairs, isLong: index >= angles)
     }
   }
 
@@ -88,7 +88,7 @@ final class ForwardBuffers {
     let passages = passages(c, rows)
     let floats =
       rows * (2 * c.hiddenSize + c.querySize + 2 * c.keyValueSize) + passages * c.feedForwardSize
-      + rows * 2 * angles + outputRows * trunk.outputSize + 2 * angles
+      + rows * 2 * angles + outputRows * trunk.outputSize + 4 * angles
       + workerCount * scores(c, contextLength)
     let buffers =
       rows * (RowBuffer.bytes(width: c.hiddenSize) + RowBuffer.bytes(width: c.querySize))
@@ -154,13 +154,17 @@ final class ForwardBuffers {
     for (index, rotary) in trunk.configuration.rotaries.enumerated() {
       for row in 0..<count {
         let (cosine, sine) = rotation(row, rotary: index, pairs: pairs)
-        if row > 0, entries[row].position == entries[row - 1].position {
+        let entry = entries[row]
+        if row > 0, entry.position == entries[row - 1].position,
+          entry.isLong == entries[row - 1].isLong
+        {
           memcpy(cosine, cosine - pairs, pairs * 4)
           memcpy(sine, sine - pairs, pairs * 4)
           continue
         }
+        let first = (entry.isLong ? trunk.configuration.rotaries.count + index : index) * pairs
         for pair in 0..<pairs {
-          let angle = Double(entries[row].position) * frequencies[index * pairs + pair]
+          let angle = Double(entry.position) * frequencies[first + pair]
           cosine[pair] = Float(cos(angle) * rotary.magnitude)
           sine[pair] = Float(sin(angle) * rotary.magnitude)
         }

@@ -159,7 +159,8 @@ extension ForwardProgram {
         pool: UnsafePointer(pool.base.assumingMemoryBound(to: UInt8.self)),
         page_bytes: pool.pageBytes, k_offset: keys, v_offset: keys + pool.valueOffset,
         heads: c.headGroup, head_dim: c.headSize, scale: c.attention.scale,
-        softcap: c.attention.cap, wide: c.isSinglePrecision ? 1 : 0, scores: buffers.scores(worker.index))
+        softcap: c.attention.cap, wide: c.isSinglePrecision ? 1 : 0,
+        scores: buffers.scores(worker.index))
       kernels.table.pointee.attend(&request)
       if isBlock {
         for row in group.first..<group.first + group.count {

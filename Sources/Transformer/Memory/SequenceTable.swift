@@ -17,6 +17,7 @@ final class SequenceTable {
     var pageCount = 0
     var length = 0
     var adapter: Int32 = -1
+    var isLong = false
     var inUse = false
   }
 
@@ -43,13 +44,15 @@ final class SequenceTable {
       + MemoryLayout<Slot>.stride + 4
   }
 
-  func create(adapter: Int32) -> SequenceID {
+  func create(adapter: Int32, isLong: Bool) -> SequenceID {
     if let slot = freeSlots.popLast() {
       slots[Int(slot)].inUse = true
       slots[Int(slot)].adapter = adapter
+      slots[Int(slot)].isLong = isLong
       return SequenceID(slot: slot)
     }
-    slots.append(Slot(pages: .allocate(capacity: max(pagesPerSequence, 1)), adapter: adapter))
+    slots.append(
+      Slot(pages: .allocate(capacity: max(pagesPerSequence, 1)), adapter: adapter, isLong: isLong))
     slots[slots.count - 1].inUse = true
     freeSlots.reserveCapacity(slots.count)
     return SequenceID(slot: Int32(slots.count - 1))
@@ -63,6 +66,7 @@ final class SequenceTable {
 
   func length(_ id: SequenceID) -> Int { slots[Int(id.slot)].length }
   func adapter(_ id: SequenceID) -> Int32 { slots[Int(id.slot)].adapter }
+  func isLong(_ id: SequenceID) -> Bool { slots[Int(id.slot)].isLong }
   func pages(_ id: SequenceID) -> UnsafePointer<Int32> { UnsafePointer(slots[Int(id.slot)].pages) }
 
   /// Makes `target` a copy of `source` at no cost; both share pages until one is written.
@@ -77,6 +81,7 @@ final class SequenceTable {
     slots[Int(target.slot)].pageCount = from.pageCount
     slots[Int(target.slot)].length = from.length
     slots[Int(target.slot)].adapter = from.adapter
+    slots[Int(target.slot)].isLong = from.isLong
   }
 
   /// Forgets all but the first `length` tokens.
