@@ -262,7 +262,7 @@ def main() -> None:
             # Its name becomes the model's; llama.cpp looks for other tokens in models whose names hold "phi3".
             folder = Path(parent) / "Tiny random model"
             save(case, model, tokenizer, folder)
-            ivg.convert.convert_model(folder, file, type="f32")
+            ivg.convert.convert_model(folder, file, type="f32", force=True)
         found[file.name] = expect(case, model, prompts)
         spread = np.std(found[file.name]["results"][-1]["logits"])
         print(f"{file.stat().st_size:>9,} {file.name}: logits spread by {spread:.2f}")

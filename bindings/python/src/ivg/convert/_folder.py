@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ._config import Config, read_json
 from ._errors import ConvertError, shown
+from ._pickle import read_pickle
 from ._safetensors import read_safetensors
 from ._source import StoredTensor
 
@@ -18,7 +19,10 @@ def read_weights(folder: Path, stem: str = "model", bin_stem: str = "pytorch_mod
 
     safetensors are preferred to pickles, one file to several.
     """
-    readers: list[tuple[str, Reader]] = [(f"{stem}.safetensors", read_safetensors)]
+    readers: list[tuple[str, Reader]] = [
+        (f"{stem}.safetensors", read_safetensors),
+        (f"{bin_stem}.bin", read_pickle),
+    ]
     for name, reader in readers:
         if (folder / name).exists():
             return reader(folder / name)

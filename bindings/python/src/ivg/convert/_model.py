@@ -16,7 +16,7 @@ from ._folder import read_weights
 from ._numbers import Element
 from ._plan import Planned, Sizes, planned
 from ._source import Weights
-from ._write import Progress, write_gguf
+from ._write import Output, Progress, require_free, write_files
 from .architectures import Architecture, find_architecture
 from .tokenizers import read_vocabulary
 
@@ -47,16 +47,22 @@ class ModelFolder:
 def open_model_folder(folder: PathLike) -> ModelFolder:
     """Reads config.json and finds the weights."""
     path = Path(folder)
-    if not path.is_dir():
-        raise ConvertError(f"{path} is not a folder")
-    config = Config(read_json(path / "config.json"), str(path / "config.json"))
-    architecture = find_architecture(config)
-    if config.has(architecture.part):
-        config = config.section(architecture.part)
-    config = config.with_defaults(architecture.defaults)
+    config, architecture = read_config(path)
     sizes = architecture.sizes(config)
     weights = read_weights(path)
     return ModelFolder(path, config, architecture, sizes, weights, _prefix(architecture, weights, path))
+
+
+def read_config(folder: Path) -> tuple[Config, Architecture]:
+    """The text model's fields in config.json, with its family's defaults, and the family."""
+    if not folder.is_dir():
+        raise ConvertError(f"{folder} is not a folder")
+    path = folder / "config.json"
+    config = Config(read_json(path), str(path))
+    architecture = find_architecture(config)
+    if config.has(architecture.part):
+        config = config.section(architecture.part)
+    return config.with_defaults(architecture.defaults), architecture
 
 
 def _prefix(architecture: Architecture, weights: Weights, path: Path) -> str:
@@ -134,15 +140,19 @@ def convert_model(
     *,
     type: WeightType = "auto",
     pre: str | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Writes the model of a Hugging Face folder as a GGUF file.
 
     `type` is that of the matrices; "auto" keeps the one they have. Vectors are F32. `pre` names how text is cut into
-    words (`tokenizer.ggml.pre`) where tokenizer.json does not say it in a known way. `progress` is told after each
-    tensor: its name, bytes so far, bytes in all. Throws ConvertError; then, and when interrupted, no file is left
-    behind and an existing one is untouched.
+    words (`tokenizer.ggml.pre`) where tokenizer.json does not say it in a known way. An existing file is replaced only
+    with `force`. `progress` is told after each tensor: its name, bytes so far, bytes in all. Throws ConvertError; then,
+    and when interrupted, no file is left behind and an existing one is untouched.
     """
+    target = Path(out)
+    require_free(target, force)
     model = open_model_folder(folder)
     tensors = plan_model(model, type_chooser(type))
-    write_gguf(Path(out), model.architecture.name, model_metadata(model, tensors, pre), tensors, progress)
+    metadata = model_metadata(model, tensors, pre)
+    write_files([Output(target, model.architecture.name, metadata, tensors)], progress)

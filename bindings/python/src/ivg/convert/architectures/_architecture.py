@@ -32,7 +32,7 @@ class Architecture:
     #: What transformers assumes for fields that config.json leaves out.
     defaults: Mapping[str, Any] = field(default_factory=dict)
     #: Names that may stand before the trunk's tensors; the first that fits is taken.
-    prefixes: tuple[str, ...] = ("model.", "")
+    prefixes: tuple[str, ...] = ("model.", "transformer.", "")
     #: Tensors that are not in the weights but follow from the config.
     computed: Callable[[Config, Mapping[str, int]], dict[str, Array]] = lambda config, sizes: {}
     #: Ends of the names of stored tensors that are no weights.
