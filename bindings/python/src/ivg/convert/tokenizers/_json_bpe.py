@@ -1,0 +1,125 @@
+"""tokenizer.json with a BPE model, and vocab.json with merges.txt."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ivg.convert._config import Config, read_json
+from ivg.convert._errors import ConvertError, shown
+
+from ._pre import recognise
+from ._vocabulary import Kind, Vocabulary, empty_vocabulary
+
+_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+#: The character that stands for a space in words of byte-level BPE.
+_SPELLED_SPACE = "Ġ"
+
+
+def is_sentencepiece(tokenizer: dict[str, Any]) -> bool:
+    """Whether a tokenizer.json was made of a SentencePiece model: bytes are tokens of their own."""
+    model = tokenizer.get("model")
+    return isinstance(model, dict) and model.get("byte_fallback") is True
+
+
+def read_byte_level(tokenizer: dict[str, Any], size: int, pre: str | None, place: str) -> Vocabulary:
+    """Byte-level BPE as a table of `size` tokens. `pre` overrides what the file says about cutting text."""
+    model = _bpe_model(tokenizer, place)
+    found = empty_vocabulary("gpt2", pre or recognise(tokenizer, place), size)
+    for text, index in _entries(model):
+        found.put(index, text, Kind.NORMAL, 0, place)
+    found.merges = [" ".join(part.replace(" ", _SPELLED_SPACE) for part in pair) for pair in _merges(model)]
+    return found
+
+
+def read_sentencepiece_json(tokenizer: dict[str, Any], size: int, place: str) -> Vocabulary:
+    """BPE with byte fallback as the SentencePiece vocabulary it was made of: a piece scores the lower, the later its
+    merge stands in the list."""
+    model = _bpe_model(tokenizer, place)
+    found = empty_vocabulary("llama", "default", size)
+    unknown = model.raw("unk_token", None)
+    ranks: dict[str, int] = {}
+    for rank, (left, right) in enumerate(_merges(model)):
+        ranks.setdefault(left + right, rank)
+    for text, index in _entries(model):
+        kind = Kind.NORMAL
+        if text == unknown:
+            kind = Kind.UNKNOWN
+        elif _BYTE.fullmatch(text):
+            kind = Kind.BYTE
+        # Single characters come out of no merge; their scores are never compared.
+        score = 0.0 if kind is not Kind.NORMAL else -float(ranks.get(text, len(ranks)))
+        found.put(index, text, kind, score, place)
+    if isinstance(unknown, str) and unknown in model.raw("vocab"):
+        found.special["unknown"] = model.raw("vocab")[unknown]
+    found.add_space_prefix = _adds_space(tokenizer)
+    return found
+
+
+def read_vocab_and_merges(folder: Path, size: int, pre: str | None) -> Vocabulary:
+    """vocab.json and merges.txt, the files of GPT-2's own tokenizer."""
+    path = folder / "vocab.json"
+    found = empty_vocabulary("gpt2", pre or "gpt-2", size)
+    for text, index in _entries(Config({"vocab": read_json(path)}, str(path))):
+        found.put(index, text, Kind.NORMAL, 0, str(path))
+    merges = folder / "merges.txt"
+    try:
+        lines = merges.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        raise ConvertError(f"{merges} is missing") from None
+    except UnicodeDecodeError as error:
+        raise ConvertError(f"{merges} is not UTF-8 at byte {error.start}") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or (number == 1 and line.startswith("#version")):
+            continue
+        if len(line.split(" ")) != 2:
+            raise ConvertError(f"{merges}: line {number} is not two words: {shown(line)}")
+        found.merges.append(line)
+    return found
+
+
+def _bpe_model(tokenizer: dict[str, Any], place: str) -> Config:
+    model = Config(tokenizer, place).section("model")
+    # Old files have no type; what has merges is BPE.
+    kind = model.text("type", "BPE" if "merges" in model.values else "")
+    if kind != "BPE":
+        raise ConvertError(f"{model.place}: type is {shown(kind)}; only BPE can be converted")
+    return model
+
+
+def _entries(model: Config) -> list[tuple[str, int]]:
+    """Tokens with their ids."""
+    entries = model.section("vocab").values
+    for text, index in entries.items():
+        if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+            raise ConvertError(f"{model.place}: vocab: token {shown(text)} has the id {shown(index)}")
+    return list(entries.items())
+
+
+def _merges(model: Config) -> list[tuple[str, str]]:
+    """Pairs, from either spelling: "a b" or ["a", "b"]."""
+    found = []
+    for index, merge in enumerate(model.list("merges")):
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) and part for part in pair):
+            raise ConvertError(f"{model.place}: merges[{index}] is {shown(merge)}, not a pair of words")
+        found.append((pair[0], pair[1]))
+    return found
+
+
+def _adds_space(tokenizer: dict[str, Any]) -> bool:
+    """Whether a space is put before the text: by a normalizer that prepends one, or by `Metaspace`."""
+    steps: list[Any] = []
+    for name, inner in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
+        step = tokenizer.get(name)
+        if isinstance(step, dict):
+            steps += step[inner] if isinstance(step.get(inner), list) else [step]
+    for step in steps:
+        if not isinstance(step, dict):
+            continue
+        if step.get("type") == "Prepend":
+            return True
+        if step.get("type") == "Metaspace":
+            return step.get("prepend_scheme", "always") != "never" and step.get("add_prefix_space", True) is not False
+    return False
