@@ -37,7 +37,12 @@ struct BytePairModel: TokenizerModel {
     }
   }
 
-  func encode(_ text: UnsafeRawBufferPointer, into output: inout [Int32]) {
+  /// Byte-level vocabularies have words with a space in front and words without.
+  var addsSpace: Bool { false }
+
+  func encode(
+    _ text: UnsafeRawBufferPointer, isBeginning: Bool, into output: inout [Int32]
+  ) {
     guard !text.isEmpty else { return }
     withUnsafeTemporaryAllocation(of: Int32.self, capacity: Self.shortWord) { ids in
       withUnsafeTemporaryAllocation(of: MergeTable.Merge.self, capacity: Self.shortWord) { pairs in
@@ -55,6 +60,13 @@ struct BytePairModel: TokenizerModel {
         }
       }
     }
+  }
+
+  /// Every pre-tokenizer cuts between a letter and the white space behind it, whatever is around them, and decides about
+  /// what is before without having looked further.
+  func isSeam(_ text: UnsafeRawBufferPointer, at position: Int) -> Bool {
+    position > 0 && ScalarKind(ascii: text[position - 1]) == .letter && text[position] < 0x80
+      && ScalarKind(ascii: text[position]) == .space
   }
 
   /// Appends `token` unless it stands for a byte that has none.

@@ -22,11 +22,24 @@ extension Tokenizer {
 
   /// The bytes of `tokens` one after another; those of control tokens only without `skipControl`.
   /// Ids out of range give nothing. For text that arrives piece by piece see `UTF8Assembler`.
-  package func decode(_ tokens: some Sequence<Int32>, skipControl: Bool) -> [UInt8] {
+  ///
+  /// The space that `encode` puts before a text for some vocabularies is taken off, from the first token
+  /// or the first behind control tokens at the beginning; with `continues`, the tokens go on behind others and every
+  /// space stays.
+  package func decode(
+    _ tokens: some Sequence<Int32>, skipControl: Bool, continues: Bool = false
+  ) -> [UInt8] {
     var output: [UInt8] = []
     output.reserveCapacity(tokens.underestimatedCount * 4)
-    for token in tokens where !(skipControl && isControl(token)) {
-      output.append(contentsOf: bytes(of: token))
+    var isBeginning = model.addsSpace && !continues
+    for token in tokens {
+      let isControl = isControl(token)
+      let bytes = bytes(of: token)
+      if !(skipControl && isControl) {
+        let skipped = isBeginning && !isControl && bytes.first == UInt8(ascii: " ") ? 1 : 0
+        output.append(contentsOf: bytes.dropFirst(skipped))
+      }
+      isBeginning = isBeginning && isControl
     }
     return output
   }

@@ -5,68 +5,72 @@ extension Tokenizer {
   ///
   /// Special tokens written in the text are recognised when `parseSpecial` is set (of overlapping
   /// ones the longest); without it they are text like any other, except for user-defined ones,
-  /// which always count. With `addBegin`, `beginToken` comes first if there is one; pass
-  /// `addsBeginToken` to do as the model expects. Any bytes are legal, UTF-8 or not, and `decode`
-  /// gives them back exactly, except for single bytes that the vocabulary cannot spell (see
-  /// `canSpell`): those are left out.
+  /// which always count. With `addBegin`, `beginToken` comes first if there is one, unless the text
+  /// begins with it (as rendered chat templates do); pass `addsBeginToken` to do as the model expects.
+  /// `continues`: the text goes on behind another, so that it gets no space in front from vocabularies that
+  /// put one before a text.
+  ///
+  /// Any bytes are legal, UTF-8 or not, and `decode` gives them back exactly, except for single bytes that the
+  /// vocabulary cannot spell (see `canSpell`), which are left out; for `▁`, which is a space to SentencePiece;
+  /// and for white space behind a special token that takes it along.
   ///
   /// Throws `.invalidArgument` for texts beyond 2 GiB. Threads: may be called from any number at
   /// once.
   package func encode(
-    _ text: UnsafeRawBufferPointer, parseSpecial: Bool, addBegin: Bool
+    _ text: UnsafeRawBufferPointer, parseSpecial: Bool, addBegin: Bool, continues: Bool = false
   ) throws(IVGError) -> [Int32] {
-    guard text.count <= Int(Int32.max) else {
+    guard text.count < Int(Int32.max) else {
       throw IVGError(
-        .invalidArgument, "a text of \(text.count) bytes is too long; at most \(Int32.max) can be")
+        .invalidArgument,
+        "a text of \(text.count) bytes is too long; at most \(Int32.max - 1) can be")
     }
     var output: [Int32] = []
     output.reserveCapacity(text.count / 3 + 8)
-    if addBegin, let beginToken { output.append(beginToken) }
+    let begin = addBegin ? beginToken : nil
+    if let begin { output.append(begin) }
     let specials = parseSpecial ? allSpecials : userDefined
+    var fragment = Fragment(isBeginning: !continues)
     if specials.isEmpty {
-      model.encode(text, into: &output)
+      append(text, fragment, to: &output)
     } else {
       specials.split(text) { plain in
-        model.encode(plain, into: &output)
+        append(plain, fragment, to: &output)
+        fragment = Fragment(isBeginning: false)
       } special: { token in
         output.append(token)
+        fragment = Fragment(isBeginning: true, strips: stripping.contains(token))
       }
     }
+    if let begin, parseSpecial, output.count > 1, output[1] == begin { output.removeFirst() }
     return output
   }
 
-  /// The tokens of `prompt` followed by `completion`, as one text: special tokens are parsed in the
-  /// prompt alone, never in the completion or across the border, but a merge may span it.
+  /// The tokens of `prompt` followed by `completion`, as one text: a merge may span the border. Special tokens
+  /// are parsed in the prompt, and in the completion and across the border only with `parseCompletion`.
   ///
-  /// For text whose second part is not to be trusted with structure. `addBegin` and errors as
-  /// above.
+  /// Without that, for text whose second part is not to be trusted with structure. A completion directly behind a
+  /// special token gets no space in front, as a model's answer has none that it did not write. `addBegin` and errors
+  /// as above.
   package func encode(
-    prompt: [UInt8], completion: [UInt8], addBegin: Bool
+    prompt: [UInt8], completion: [UInt8], addBegin: Bool, parseCompletion: Bool = false
   ) throws(IVGError) -> [Int32] {
-    guard prompt.count <= Int(Int32.max) - min(completion.count, Int(Int32.max)) else {
+    guard prompt.count < Int(Int32.max) - min(completion.count, Int(Int32.max)) else {
       throw IVGError(
         .invalidArgument,
-        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most \(Int32.max) "
-          + "can be"
+        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most "
+          + "\(Int32.max - 1) can be"
       )
     }
-    var output: [Int32] = []
-    output.reserveCapacity((prompt.count + completion.count) / 3 + 8)
-    if addBegin, let beginToken { output.append(beginToken) }
     // What follows the prompt's last special token joins the completion.
-    var rest = prompt[...]
-    prompt.withUnsafeBytes { bytes in
-      var plain = UnsafeRawBufferPointer(start: nil, count: 0)
-      allSpecials.split(bytes) {
-        plain = $0
-      } special: { token in
-        model.encode(plain, into: &output)
-        plain = UnsafeRawBufferPointer(start: nil, count: 0)
-        output.append(token)
-      }
-      rest = prompt[(prompt.count - plain.count)...]
-    }
-    output += try encode(rest + completion, parseSpecial: false, addBegin: false)
+    let border = endOfSpecials(prompt)
+    let head = Array(prompt[..<border.position])
+    var output = try encode(head, parseSpecial: true, addBegin: addBegin)
+    let rest = prompt[border.position...]
+    let tail =
+      border.strips ? rest.drop { StrippingTokens.isSpace($0) } : rest
+    output += try encode(
+      Array(tail + completion), parseSpecial: parseCompletion, addBegin: false,
+      continues: tail.isEmpty && !prompt.isEmpty)
     return output
   }
 
@@ -75,8 +79,38 @@ extension Tokenizer {
   package func canSpell(_ byte: UInt8) -> Bool {
     withUnsafeBytes(of: byte) { bytes in
       var output: [Int32] = []
-      model.encode(bytes, into: &output)
+      model.encode(bytes, isBeginning: false, into: &output)
       return !output.isEmpty
     }
+  }
+
+  /// What is before a stretch of plain text.
+  private struct Fragment {
+    /// Nothing, or a special token.
+    var isBeginning: Bool
+    /// A special token that takes the white space behind it along.
+    var strips = false
+  }
+
+  private func append(
+    _ text: UnsafeRawBufferPointer, _ fragment: Fragment, to output: inout [Int32]
+  ) {
+    let text = fragment.strips ? StrippingTokens.stripped(text) : text
+    model.encode(text, isBeginning: fragment.isBeginning, into: &output)
+  }
+
+  /// Where the last special token in `text` ends, and whether it takes the white space behind it along.
+  private func endOfSpecials(_ text: [UInt8]) -> (position: Int, strips: Bool) {
+    var end = (position: 0, strips: false)
+    var position = 0
+    text.withUnsafeBytes { bytes in
+      allSpecials.split(bytes) { plain in
+        position += plain.count
+      } special: { token in
+        position += vocabulary.bytes(of: Int(token)).count
+        end = (position, stripping.contains(token))
+      }
+    }
+    return end
   }
 }

@@ -2,27 +2,41 @@ import GGUF
 import Tensor
 
 extension Tokenizer {
-  /// The kind of tokenizer, checked to be one that there is.
-  static func kindName(of file: GGUFFile) throws(IVGError) -> String {
-    let key = "tokenizer.ggml.model"
-    guard let name = try file.metadata.string(key) else {
-      throw IVGError(.corruptFile, "\(file.path): \(key) is missing: the file has no tokenizer")
+  /// Kinds of tokenizers, in the file's words.
+  enum Kind: String {
+    case bytePair = "gpt2"
+    case sentencePiece = "llama"
+
+    /// The kind that `file` names. Throws `.corruptFile` if there is none, `.unsupported`.
+    init(file: GGUFFile) throws(IVGError) {
+      let key = "tokenizer.ggml.model"
+      guard let name = try file.metadata.string(key) else {
+        throw IVGError(.corruptFile, "\(file.path): \(key) is missing: the file has no tokenizer")
+      }
+      guard let kind = Kind(rawValue: name) else {
+        let what = name == "t5" ? " (SentencePiece by unigrams)" : ""
+        throw IVGError(
+          .unsupported,
+          "\(file.path): \(key) is \"\(shortened(name))\"\(what), which is not supported; known: gpt2 "
+            + "(byte-level BPE), llama (SentencePiece by merges)")
+      }
+      self = kind
     }
-    guard name == "gpt2" else {
-      let what = name == "llama" ? " (SentencePiece)" : ""
-      throw IVGError(
-        .unsupported,
-        "\(file.path): \(key) is \"\(shortened(name))\"\(what), which is not supported; known: "
-          + "gpt2 (byte-level BPE)")
+
+    /// Begin and end of a text in a SentencePiece vocabulary whose file does not say which they are: the control token
+    /// `id`, if it is one.
+    func customaryToken(_ id: Int, _ vocabulary: Vocabulary) -> Int32? {
+      guard self == .sentencePiece, id < vocabulary.count, vocabulary.kind(of: id) == .control
+      else { return nil }
+      return Int32(id)
     }
-    return name
   }
 
-  /// The rules by which text is cut into words, checked to be known.
-  static func preTokenizer(of file: GGUFFile) throws(IVGError) -> PreTokenizer {
+  /// The rules by which text is cut into words, checked to be known; of no meaning to SentencePiece.
+  static func preTokenizer(of file: GGUFFile, _ kind: Kind) throws(IVGError) -> PreTokenizer {
     let key = "tokenizer.ggml.pre"
     let name = try file.metadata.string(key) ?? "default"
-    guard let preTokenizer = PreTokenizer(named: name) else {
+    guard let preTokenizer = PreTokenizer(named: kind == .bytePair ? name : "default") else {
       throw IVGError(
         .unsupported,
         "\(file.path): \(key) is \"\(shortened(name))\", which is not supported; known: "

@@ -42,41 +42,55 @@ package final class Tokenizer: @unchecked Sendable {
   /// What is found in text always.
   let userDefined: SpecialTokens
 
+  /// Special tokens that take the white space behind them along.
+  let stripping: StrippingTokens
+
+  /// Where texts may be cut as far as user-defined tokens are concerned.
+  let seamRule: SeamRule
+
   /// Reads the tokenizer of `file`.
   ///
   /// Throws `.unsupported` for a kind of tokenizer or rules that are not known, listing those that
   /// are; `.corruptFile` naming the field when one is missing or wrong; `.outOfMemory`.
   package init(file: GGUFFile) throws(IVGError) {
-    let kindName = try Self.kindName(of: file)
-    let preTokenizer = try Self.preTokenizer(of: file)
+    let kind = try Kind(file: file)
+    let preTokenizer = try Self.preTokenizer(of: file, kind)
     let alphabet = ByteAlphabet()
-    let vocabulary = try Vocabulary(file: file, alphabet: alphabet)
-    self.kindName = kindName
+    let vocabulary = try Vocabulary(
+      file: file, spelling: kind == .bytePair ? .bytes(alphabet) : .pieces)
+    self.kindName = kind.rawValue
     self.preTokenizerName = preTokenizer.name
     self.vocabulary = vocabulary
     vocabularySize = vocabulary.count
-    model = try BytePairModel(
-      file: file, vocabulary: vocabulary, preTokenizer: preTokenizer, alphabet: alphabet)
+    switch kind {
+    case .bytePair:
+      model = try BytePairModel(
+        file: file, vocabulary: vocabulary, preTokenizer: preTokenizer, alphabet: alphabet)
+    case .sentencePiece: model = try SentencePieceModel(file: file, vocabulary: vocabulary)
+    }
 
     var specials: [Int32] = []
     var userDefined: [Int32] = []
     for id in 0..<vocabulary.count {
       switch vocabulary.kind(of: id) {
       case .control, .unknown: specials.append(Int32(truncatingIfNeeded: id))
-      case .userDefined:
+      case .userDefined where vocabulary.isVerbatim(id):
         specials.append(Int32(truncatingIfNeeded: id))
         userDefined.append(Int32(truncatingIfNeeded: id))
-      case .normal, .unused, .byte: break
+      case .normal, .unused, .byte, .userDefined: break
       }
     }
     allSpecials = SpecialTokens(vocabulary: vocabulary, ids: specials)
     self.userDefined = SpecialTokens(vocabulary: vocabulary, ids: userDefined)
 
     let count = vocabulary.count
-    beginToken = try Self.token(of: file, "bos", count: count)
-    endToken = try Self.token(of: file, "eos", count: count)
-    var ends: [Int32] = []
-    for name in ["eos", "eot", "eom"] {
+    beginToken =
+      try Self.token(of: file, "bos", count: count) ?? kind.customaryToken(1, vocabulary)
+    let endToken =
+      try Self.token(of: file, "eos", count: count) ?? kind.customaryToken(2, vocabulary)
+    self.endToken = endToken
+    var ends = endToken.map { [$0] } ?? []
+    for name in ["eot", "eom"] {
       if let id = try Self.token(of: file, name, count: count) { ends.append(id) }
     }
     for id in specials where Self.isEndText(vocabulary.bytes(of: Int(id))) { ends.append(id) }
@@ -89,6 +103,9 @@ package final class Tokenizer: @unchecked Sendable {
         "\(file.path): tokenizer.ggml.add_bos_token is true, but tokenizer.ggml.bos_token_id is "
           + "missing")
     }
-    addsBeginToken = beginToken != nil && (addsBegin ?? preTokenizer.addsBegin)
+    addsBeginToken =
+      beginToken != nil && (addsBegin ?? (preTokenizer.addsBegin || kind == .sentencePiece))
+    stripping = try StrippingTokens(file: file, vocabulary: vocabulary, specials: specials)
+    seamRule = SeamRule(vocabulary: vocabulary, userDefined: userDefined, model: model)
   }
 }

@@ -3,8 +3,8 @@ import Tensor
 
 /// Every token's bytes and kind, in one arena.
 ///
-/// Bytes are what the token stands for in text: byte-level spelling is undone, while control and
-/// user-defined tokens are verbatim. Ownership: the arena lives as long as the object. Threads:
+/// Bytes are what the token stands for in text: spelling (see `TokenSpelling`) is undone, while control
+/// tokens are verbatim. Ownership: the arena lives as long as the object. Threads:
 /// immutable after `init`, shareable.
 final class Vocabulary: Sendable {
   /// More entries than this are refused; ids then fit 24 bits.
@@ -25,17 +25,20 @@ final class Vocabulary: Sendable {
   /// Kind in the low four bits, and the flags below.
   private let kinds: FlatBuffer<UInt8>
 
-  /// The flag of entries whose text is entirely in the byte alphabet.
+  /// The flag of entries that plain text can become.
   private static let spelledFlag: UInt8 = 0x10
 
   /// The flag of entries that only fill up the table: unused, empty, or named `[PAD<own id>]`.
   private static let paddingFlag: UInt8 = 0x20
 
+  /// The flag of entries whose bytes are as the file has them.
+  private static let verbatimFlag: UInt8 = 0x40
+
   /// Reads `tokenizer.ggml.tokens` and, where present, `tokenizer.ggml.token_type`.
   ///
   /// Throws `.corruptFile` naming the field (missing, not strings, too many or too long, fewer
-  /// types than tokens) and `.outOfMemory`. Nothing of `file` is kept.
-  init(file: GGUFFile, alphabet: ByteAlphabet) throws(IVGError) {
+  /// types than tokens, a byte token that is none) and `.outOfMemory`. Nothing of `file` is kept.
+  init(file: GGUFFile, spelling: TokenSpelling) throws(IVGError) {
     let tokens = try Self.tokens(of: file)
     let types = try Self.types(of: file, count: tokens.count)
     var total = 0
@@ -64,21 +67,19 @@ final class Vocabulary: Sendable {
       guard let text = tokens.string(at: id), text.count <= total - used else {
         throw IVGError(.corruptFile, "\(file.path): tokenizer.ggml.tokens changed while being read")
       }
-      let kind = types.map { TokenKind(fileValue: $0.int(at: id) ?? 1) } ?? .normal
-      let output = arena.base + used
-      var flags = kind.rawValue
-      var length = text.count
-      let spelled = alphabet.decode(text, to: output)
-      if spelled != nil { flags |= Self.spelledFlag }
-      if let spelled, kind != .control, kind != .userDefined, kind != .unknown {
-        length = spelled
-      } else if let source = text.baseAddress {
-        UnsafeMutableRawPointer(output).copyMemory(from: source, byteCount: text.count)
+      let kind = Self.kind(of: id, text, types, spelling)
+      guard let result = spelling.decode(text, kind: kind, to: arena.base + used) else {
+        throw IVGError(
+          .corruptFile,
+          "\(file.path): tokenizer.ggml.tokens: entry \(id) is a byte token, but not written <0xNN>")
       }
+      var flags = kind.rawValue
+      if result.isSpelled { flags |= Self.spelledFlag }
+      if result.isVerbatim { flags |= Self.verbatimFlag }
       if kind == .unused || Self.isPadding(text, id: id) { flags |= Self.paddingFlag }
       kinds[id] = flags
-      used += length
-      longest = max(longest, length)
+      used += result.length
+      longest = max(longest, result.length)
       offsets[id + 1] = UInt32(truncatingIfNeeded: used)
     }
     self.longest = longest
@@ -97,10 +98,15 @@ final class Vocabulary: Sendable {
     TokenKind(rawValue: kinds[id] & 0x0F) ?? .normal
   }
 
-  /// Whether the token can come out of merging bytes: its text is entirely in the byte alphabet and
-  /// it is no control token, so that text can never spell one.
+  /// Whether the token can come out of merging: never true of a control token, so that text can never
+  /// spell one.
   func isSpelled(_ id: Int) -> Bool {
-    kinds[id] & Self.spelledFlag != 0 && kind(of: id) != .control
+    kinds[id] & Self.spelledFlag != 0
+  }
+
+  /// Whether the token's bytes are its text in the file, by which text is searched for it.
+  func isVerbatim(_ id: Int) -> Bool {
+    kinds[id] & Self.verbatimFlag != 0
   }
 
   /// Whether the entry merely fills up the table.
@@ -137,6 +143,15 @@ extension Vocabulary {
       throw IVGError(.corruptFile, "\(file.path): \(key) does not hold integers")
     }
     return types
+  }
+
+  /// The kind of entry `id`, by the file's `types` if it has some.
+  private static func kind(
+    of id: Int, _ text: UnsafeRawBufferPointer, _ types: GGUFArray?, _ spelling: TokenSpelling
+  ) -> TokenKind {
+    if let types { return TokenKind(fileValue: types.int(at: id) ?? 1) }
+    if case .pieces = spelling { return TokenSpelling.likelyKind(text) }
+    return .normal
   }
 
   /// Whether `text` is empty or the name that converters give to a missing entry: `[PAD<id>]`.

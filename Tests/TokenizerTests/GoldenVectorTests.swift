@@ -5,11 +5,12 @@ import Tokenizer
 
 /// Ids that llama.cpp gives, for the vocabularies it tests with and for a real model.
 @Suite struct GoldenVectorTests {
-  @Test(arguments: ["llama-bpe", "gpt-2", "qwen2"])
+  @Test(arguments: ["llama-bpe", "gpt-2", "qwen2", "llama-spm"])
   func vocabulary(_ name: String) throws {
     guard let tokenizer = try TestFiles.goldenVocabulary(name) else { return }
-    #expect(tokenizer.kindName == "gpt2")
-    #expect(tokenizer.preTokenizerName == name)
+    let isSentencePiece = name == "llama-spm"
+    #expect(tokenizer.kindName == (isSentencePiece ? "llama" : "gpt2"))
+    #expect(tokenizer.preTokenizerName == (isSentencePiece ? "default" : name))
     let base = "\(TestFiles.shared)/golden/tokenizers/ggml-vocab-\(name).gguf"
     let texts = Self.texts(try TestFiles.read(base + ".inp"))
     let lines = String(decoding: try TestFiles.read(base + ".out"), as: UTF8.self)

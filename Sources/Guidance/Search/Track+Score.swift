@@ -26,22 +26,18 @@ extension Track {
   }
 
   /// Takes the row's text as it is now: finds its tokens and rolls back to where they part from the
-  /// known ones.
+  /// known ones. The text goes on behind the prompt.
   ///
   /// Throws `.contextFull` if they do not fit.
   func followText(_ slot: Int, _ row: Row) throws(IVGError) {
     guard isTextual, let engine else { return }
-    let tokens = try model.tokenizer.encode(row.bytes, parseSpecial: false, addBegin: false)
-    let old = states[slot].tokens
-    var common = 0
-    while common < old.count, common < tokens.count, old[common] == tokens[common] { common += 1 }
+    let common = try states[slot].response.update(to: row.bytes, with: model.tokenizer)
     let sequence = states[slot].sequence!
     if engine.length(sequence) > prompt.count + common {
       engine.truncate(sequence, to: prompt.count + common)
     }
     let known = min(states[slot].logProbabilities.count, common)
     states[slot].logProbabilities.removeLast(states[slot].logProbabilities.count - known)
-    states[slot].tokens = tokens
   }
 
   /// Queues what slot 0 lacks of the prompt but for its last token, from which the first result comes.

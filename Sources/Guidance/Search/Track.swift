@@ -24,7 +24,8 @@ final class Track {
     /// What a vocabulary head says of the response's tokens, as far as in hand.
     var values: [Double] = []
     /// The response in the track's own tokens; textual tracks only.
-    var tokens: [Int32] = []
+    var response = FollowedText()
+    var tokens: [Int32] { response.tokens }
     /// log p of the scorer's own end token, for a row that ended.
     var endLogProbability = 0.0
     /// V of the row when it had `valuedCount` tokens.
@@ -127,7 +128,7 @@ final class Track {
     states[target].valuedCount = states[source].valuedCount
     Self.replace(&states[target].logProbabilities, states[source].logProbabilities)
     Self.replace(&states[target].values, states[source].values)
-    Self.replace(&states[target].tokens, states[source].tokens)
+    if isTextual { states[target].response = states[source].response }
   }
 
   private static func replace<Element>(_ target: inout [Element], _ source: [Element]) {

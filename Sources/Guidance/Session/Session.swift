@@ -164,7 +164,8 @@ package final class Session {
     for track in draft.tracks where track.isNeeded {
       let tokenizer = track.model.tokenizer
       for text in texts {
-        let tokens = try tokenizer.encode(text, parseSpecial: false, addBegin: false)
+        let tokens = try tokenizer.encode(
+          text, parseSpecial: false, addBegin: false, continues: true)
         options.maximumTokens = max(options.maximumTokens, tokens.count + 1)
       }
     }

@@ -80,10 +80,8 @@ package struct ExampleEncoder: Sendable {
     _ prompt: Prompt, _ text: [UInt8], _ completion: [UInt8], isConversation: Bool
   ) throws(IVGError) -> EncodedSequence? {
     let addBegin = tokenizer.addsBeginToken
-    var tokens =
-      isConversation
-      ? try tokenizer.encode(text + completion, parseSpecial: true, addBegin: addBegin)
-      : try tokenizer.encode(prompt: text, completion: completion, addBegin: addBegin)
+    var tokens = try tokenizer.encode(
+      prompt: text, completion: completion, addBegin: addBegin, parseCompletion: isConversation)
     if prompt.beginsWithFiller { tokens.insert(prompt.tokens[0], at: 0) }
     var start = 0
     while start < min(tokens.count, prompt.tokens.count), tokens[start] == prompt.tokens[start] {
