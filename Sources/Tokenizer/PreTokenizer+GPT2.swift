@@ -46,22 +46,4 @@ extension PreTokenizer {
       position += glyph.length
     }
   }
-
-  /// Every number character alone, and the GPT-2 rules on what is between.
-  func splitSingleDigits(_ text: UnsafeRawBufferPointer, _ word: (Range<Int>) -> Void) {
-    let scanner = ScalarScanner(text: text, end: text.count)
-    var start = 0
-    var position = 0
-    while position < scanner.end {
-      let glyph = scanner.glyph(at: position)
-      let next = position + glyph.length
-      if glyph.kind == .number {
-        if start < position { splitGPT2(text, start..<position, word) }
-        word(position..<next)
-        start = next
-      }
-      position = next
-    }
-    if start < position { splitGPT2(text, start..<position, word) }
-  }
 }

@@ -32,7 +32,7 @@ enum ScalarKind: UInt8, Sendable {
   }
 
   /// Whether `scalar` is part of Unicode 15.1.
-  private static func isKnown(_ scalar: Unicode.Scalar) -> Bool {
+  static func isKnown(_ scalar: Unicode.Scalar) -> Bool {
     guard let age = scalar.properties.age else { return false }
     return age.major < 16
   }

@@ -36,6 +36,16 @@ struct ScalarScanner {
     return Glyph(kind: ScalarKind(scalar), byte: 0x80, length: length)
   }
 
+  /// The code point at `position`, which is in the stretch; U+FFFD for a byte that is no UTF-8.
+  func scalar(at position: Int) -> Unicode.Scalar {
+    decodeScalar(text, at: position, end: end)?.scalar ?? "\u{FFFD}"
+  }
+
+  /// Whether the character at `position`, which is in the stretch, is a mark (`\p{M}`).
+  func isMark(at position: Int) -> Bool {
+    CharacterClass.Category(scalar(at: position)) == .mark
+  }
+
   /// Where the run of characters of `kind` that begins at `position` ends.
   @inline(__always)
   func skip(_ kind: ScalarKind, from position: Int) -> Int {

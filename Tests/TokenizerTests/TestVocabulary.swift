@@ -30,6 +30,24 @@ struct TestVocabulary {
     add("tokenizer.ggml.merges", strings: merged)
   }
 
+  /// A SentencePiece vocabulary: `<unk>`, `<s>`, `</s>`, the 256 byte tokens unless `bytes` is false, then `pieces`
+  /// with their scores and kinds.
+  init(pieces: [(String, Float, Int32)], bytes: Bool = true) {
+    var all: [(String, Float, Int32)] = [("<unk>", 0, 2), ("<s>", 0, 3), ("</s>", 0, 3)]
+    if bytes {
+      all += (0..<256).map { byte in
+        let digits = String(byte, radix: 16, uppercase: true)
+        return ("<0x" + (byte < 16 ? "0" : "") + digits + ">", 0, 6)
+      }
+    }
+    all += pieces
+    add("general.architecture", string: "llama")
+    add("tokenizer.ggml.model", string: "llama")
+    add("tokenizer.ggml.tokens", strings: all.map(\.0))
+    add("tokenizer.ggml.scores", numbers: all.map(\.1))
+    add("tokenizer.ggml.token_type", integers: all.map(\.2))
+  }
+
   /// The byte alphabet in the order of the bytes: token `n` is byte `n`.
   static let alphabet: [String] = {
     var next: UInt32 = 0x100
@@ -74,6 +92,14 @@ struct TestVocabulary {
     put(UInt32(5))
     put(UInt64(integers.count))
     for integer in integers { put(UInt32(bitPattern: integer)) }
+  }
+
+  /// Adds an array of floating-point numbers.
+  mutating func add(_ key: String, numbers: [Float]) {
+    begin(key, type: 9)
+    put(UInt32(6))
+    put(UInt64(numbers.count))
+    for number in numbers { put(number.bitPattern) }
   }
 
   /// Reads the tokenizer of this file.

@@ -24,9 +24,9 @@ import Tokenizer
   @Test func refusals() {
     expect(failure(TestVocabulary()), .corruptFile, "tokenizer.ggml.model")
     var file = TestVocabulary()
-    file.add("tokenizer.ggml.model", string: "llama")
-    expect(failure(file), .unsupported, "SentencePiece")
-    expect(failure(TestVocabulary(pre: "tekken", merged: [])), .unsupported, "known: gpt-2")
+    file.add("tokenizer.ggml.model", string: "t5")
+    expect(failure(file), .unsupported, "unigrams")
+    expect(failure(TestVocabulary(pre: "kimi-k2", merged: [])), .unsupported, "known: gpt-2")
     expect(failure(TestVocabulary(pre: "gpt-2", merged: ["ab"])), .corruptFile, "merges: entry 0")
     file = TestVocabulary(pre: "gpt-2", merged: [])
     file.add("tokenizer.ggml.eos_token_id", integer: 256)
