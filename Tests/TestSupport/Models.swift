@@ -5,9 +5,14 @@ package enum Models {
   /// The path of SmolLM2-135M-Instruct of a type such as `Q4_1`; nil, and a line that says so, if it is not
   /// there.
   package static func path(_ type: String) -> String? {
+    path(file: "SmolLM2-135M-Instruct.\(type).gguf")
+  }
+
+  /// The same for a file of another name.
+  package static func path(file: String) -> String? {
     let built = Fixtures.folder + "/../../.build/models"
     let folder = getenv("IVG_TEST_MODELS").map { String(cString: $0) } ?? built
-    let path = "\(folder)/SmolLM2-135M-Instruct.\(type).gguf"
+    let path = "\(folder)/\(file)"
     if access(path, R_OK) == 0 { return path }
     print("skipped: no \(path); set IVG_TEST_MODELS to the folder of the models")
     return nil
