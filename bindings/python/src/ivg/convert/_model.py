@@ -60,6 +60,11 @@ def read_config(folder: Path) -> tuple[Config, Architecture]:
     path = folder / "config.json"
     config = Config(read_json(path), str(path))
     architecture = find_architecture(config)
+    if config.has("quantization_config"):
+        method = config.section("quantization_config").raw("quant_method", "unknown")
+        raise ConvertError(
+            f"{path}: the weights are quantised ({shown(method)}); convert the model they were made from"
+        )
     if config.has(architecture.part):
         config = config.section(architecture.part)
     return config.with_defaults(architecture.defaults), architecture
@@ -102,7 +107,7 @@ def plan_model(
         for name in weights
         if name not in used
         and name not in besides
-        and name != "lm_head.weight"
+        and not (name.endswith("lm_head.weight") and not folder.sizes["untied"])
         and not name.endswith(architecture.ignored)
         and not name.startswith(architecture.other_parts)
     ]

@@ -141,8 +141,10 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "MARK": lambda: _MARK,
 }
 _VALUES = frozenset(
-    "BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING "
-    "BINBYTES SHORT_BINBYTES".split()
+    (
+        *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES"),
+    )
 )
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUTS = frozenset(("BINPUT", "LONG_BINPUT", "PUT"))
@@ -206,7 +208,7 @@ class _Machine:
             # Attributes of a dictionary or tensor, such as the versions of modules.
             stack.pop()
         elif name not in ("PROTO", "FRAME"):
-            raise ConvertError(f"{self.place}: its pickle has the instruction {name}, which files of weights do not need")
+            raise ConvertError(f"{self.place}: its pickle has the instruction {name}, which weights do not need")
 
     def _short(self) -> Iterable[Any]:
         raise IndexError("too little on the stack")

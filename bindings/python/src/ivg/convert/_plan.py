@@ -32,7 +32,7 @@ def unchanged(array: Array, sizes: Sizes) -> Array:
 
 def transposed(array: Array, sizes: Sizes) -> Array:
     """Columns as rows (`Conv1D` of transformers multiplies from the other side)."""
-    return array.T
+    return np.transpose(array)
 
 
 def interleaved(heads: str) -> View:
@@ -44,7 +44,7 @@ def interleaved(heads: str) -> View:
     def view(array: Array, sizes: Sizes) -> Array:
         count = sizes[heads]
         half = array.shape[0] // count // 2
-        return array.reshape(count, 2, half, *array.shape[1:]).swapaxes(1, 2)
+        return np.swapaxes(array.reshape(count, 2, half, *array.shape[1:]), 1, 2)
 
     return view
 

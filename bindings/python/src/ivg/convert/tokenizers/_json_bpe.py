@@ -100,7 +100,7 @@ def _entries(model: Config) -> list[tuple[str, int]]:
 def _merges(model: Config) -> list[tuple[str, str]]:
     """Pairs, from either spelling: "a b" or ["a", "b"]."""
     found = []
-    for index, merge in enumerate(model.list("merges")):
+    for index, merge in enumerate(model.items("merges")):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) and part for part in pair):
             raise ConvertError(f"{model.place}: merges[{index}] is {shown(merge)}, not a pair of words")

@@ -49,7 +49,7 @@ def _added(folder: Path, tokenizer: dict[str, Any]) -> Iterator[tuple[int, str, 
         entry = decoder.section(key)
         yield _id(int(key) if key.isascii() and key.isdigit() else key, path), *_text(entry), str(path)
     path = folder / "tokenizer.json"
-    for entry in Config(tokenizer, str(path)).list("added_tokens", []):
+    for entry in Config(tokenizer, str(path)).items("added_tokens", []):
         added = Config({"entry": entry}, f"{path}: added_tokens").section("entry")
         yield _id(added.raw("id"), path), *_text(added), str(path)
 
