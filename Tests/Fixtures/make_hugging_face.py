@@ -18,7 +18,7 @@ import sentencepiece
 import tokenizers
 import torch
 import transformers
-from make_architectures import CASES, CORPUS, VOCABULARY, make_model, make_tokenizer, numbers, save, values_of
+from make_architectures import CASES, CONTROL, CORPUS, VOCABULARY, make_model, make_tokenizer, numbers, save, values_of
 from torch import nn
 from transformers import GPT2Model, GPT2PreTrainedModel, LlamaForSequenceClassification, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaPreTrainedModel
@@ -28,7 +28,7 @@ PROMPT = "The value of"
 TEXTS = [" a text", " the model is a guide.", " which next word?"]
 SAMPLES = [
     "Hello world", "The value of the model is 42.", "it's  two   spaces\n\n\tand a tab", "naïve café — 東京 🙂",
-    "<|im_start|>user\nHi<|im_end|>\n", "", " ", "IT'S 1234567 x_y", "<mark>here</mark>", "a <mark> b",
+    "x<|im_start|>user\nHi<|im_end|>\n", "", "IT'S 1234567 x_y", "<mark>here</mark>", "a<mark>b",
 ]
 
 
@@ -124,7 +124,7 @@ def make_value_models(tokenizer: tokenizers.Tokenizer) -> list:
         model = make_value_model(kind, len(found), dtype, **settings)
         folder = HERE / name
         expected = expect_scores(model, tokenizer)
-        save(None, model.to(dtype), tokenizer, folder)
+        save(model.to(dtype), tokenizer, folder)
         if name.startswith("gpt2"):
             rewrite_as_pickle(folder)
         if dtype is torch.bfloat16:
@@ -194,7 +194,7 @@ def make_tokenizers() -> list:
             byte_fallback=True, character_coverage=1.0, normalization_rule_name="identity",
             remove_extra_whitespaces=False, num_threads=1, minloglevel=2)
     settings = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
-                "add_bos_token": True, "add_eos_token": False, "legacy": False}
+                "add_bos_token": True, "add_eos_token": False, "legacy": True}
     added = {str(330 + index): {"content": text, "special": special, "normalized": False, "lstrip": False,
                                 "rstrip": False, "single_word": False}
              for index, (text, special) in enumerate([("<|im_start|>", True), ("<mark>", False)])}
@@ -204,10 +204,13 @@ def make_tokenizers() -> list:
     from transformers import LlamaTokenizer
     fast = LlamaTokenizer.from_pretrained(folder)._tokenizer
     save_tokenizer("sentencepiece-json", fast, settings, 336)
-    byte_level = make_tokenizer()
+    byte_level = tokenizers.Tokenizer(tokenizers.models.BPE())
     byte_level.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([
         tokenizers.pre_tokenizers.Split(tokenizers.Regex(LLAMA3_SPLIT), "isolated"),
         tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    byte_level.train_from_iterator([CORPUS] * 2, tokenizers.trainers.BpeTrainer(
+        vocab_size=300, special_tokens=CONTROL, show_progress=False,
+        initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())))
     byte_level.add_tokens([tokenizers.AddedToken("<mark>", normalized=False)])
     byte_level.post_processor = tokenizers.processors.TemplateProcessing(
         single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)])
@@ -215,7 +218,7 @@ def make_tokenizers() -> list:
     state["model"]["ignore_merges"] = True
     byte_level = tokenizers.Tokenizer.from_str(json.dumps(state))
     save_tokenizer("byte-level", byte_level, {
-        "bos_token": "<|im_start|>", "eos_token": {"content": "<|im_end|>"}, "chat_template": "{{ messages }}"}, 170)
+        "bos_token": "<|im_start|>", "eos_token": {"content": "<|im_end|>"}, "chat_template": "{{ messages }}"}, 304)
     return [
         {"folder": "sentencepiece", "texts": encoded(fast), "pieces": [
             [pieces.id_to_piece(index), round(pieces.get_score(index), 6)] for index in range(330)]},
