@@ -27,12 +27,15 @@ def require_file(path: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
+    return parse_json(read_small(path), str(path))
+
+
+def read_small(path: Path) -> bytes:
+    """The bytes of a file that is not a file of weights."""
     require_file(path)
-    with path.open("rb") as file:
-        data = file.read(MAXIMUM_JSON + 1)
-    if len(data) > MAXIMUM_JSON:
+    if path.stat().st_size > MAXIMUM_JSON:
         raise ConvertError(f"{path} has more than {MAXIMUM_JSON} bytes")
-    return parse_json(data, str(path))
+    return path.read_bytes()
 
 
 def parse_json(data: bytes, place: str) -> dict[str, Any]:

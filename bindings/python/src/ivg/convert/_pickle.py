@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import pickletools
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +48,9 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read_archive(archive, file)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except ConvertError:
+        raise
+    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError, struct.error, zlib.error) as error:
         raise ConvertError(f"{path} is truncated, or no zip archive: {error}") from None
 
 
