@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """Makes `architectures/`: a small model of every architecture and variant, and what it computes.
 
-    pip install -r requirements.txt -e ../../bindings/python[convert] && python make_architectures.py [NAME...]
+    pip install -r requirements.txt -e ../../bindings/python[convert] && python make_architectures.py
 
 Random checkpoints of `transformers` are saved as Hugging Face folders, which `ivg.convert` turns into GGUF files.
 `architectures/expected.json` holds what `transformers` computes from the checkpoints, in float32 with its plain
-("eager") attention. Every variant is checked to matter: without it the same weights give other logits. The same
+("eager") attention; `architectures/folders.json` the config.json and the names and shapes of the tensors that it saved. Every variant is checked to matter: without it the same weights give other logits. The same
 versions of the packages write the same bytes again. Importing `ivg` needs libivg (`IVG_LIBRARY`); nothing of it is
 used.
 """
 
 import importlib.metadata
 import json
-import sys
 import tempfile
 import zlib
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from safetensors import safe_open
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import ivg.convert
@@ -197,7 +197,7 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def save(case: Case, model: torch.nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
+def save(model: torch.nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
     """The Hugging Face folder of a model."""
     model.save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -214,6 +214,14 @@ def numbers(values: np.ndarray) -> list:
     return [float(f"{value:.7g}") for value in values]
 
 
+def describe(folder: Path) -> dict:
+    """What a Hugging Face folder holds, without the weights."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    with safe_open(folder / "model.safetensors", "numpy") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in sorted(file.keys())}
+    return {"config": config, "tensors": shapes}
+
+
 def expect(case: Case, model: torch.nn.Module, prompts: list) -> dict:
     results = []
     for index, (prompt, kept) in enumerate(zip(prompts, KEPT, strict=True)):
@@ -226,21 +234,9 @@ def expect(case: Case, model: torch.nn.Module, prompts: list) -> dict:
     return {"file": f"{case.name}.gguf", "results": results}
 
 
-def write_expected(models_found: dict[str, dict], prompts: list) -> None:
-    """Models in the order of `CASES`; those not made this time keep what was there."""
-    path = HERE / "expected.json"
-    if path.exists():
-        for entry in json.loads(path.read_text("utf-8"))["models"]:
-            models_found.setdefault(entry["file"], entry)
-    files = [f"{case.name}.gguf" for case in CASES]
-    expected = {
-        "made_with": {name: importlib.metadata.version(name)
-                      for name in ("torch", "transformers", "tokenizers", "gguf", "numpy")},
-        "prompts": prompts,
-        "models": [models_found[file] for file in files if file in models_found],
-    }
-    text = json.dumps(expected, separators=(",", ":")).replace('{"', '\n{"')
-    path.write_text(text + "\n", encoding="utf-8")
+def write_json(name: str, value: dict) -> None:
+    text = json.dumps(value, separators=(",", ":")).replace('{"', '\n{"')
+    (HERE / name).write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -251,22 +247,24 @@ def main() -> None:
     random = np.random.default_rng(11)
     prompts = [random.integers(3, VOCABULARY, length).tolist() for length in LENGTHS]
     tokenizer = make_tokenizer()
-    found: dict[str, dict] = {}
+    expected, folders = [], {}
     for case in CASES:
-        if len(sys.argv) > 1 and case.name not in sys.argv[1:]:
-            continue
         model = make_model(case)
         check_matters(case, model, prompts[-1])
         file = HERE / f"{case.name}.gguf"
         with tempfile.TemporaryDirectory() as parent:
             # Its name becomes the model's; llama.cpp looks for other tokens in models whose names hold "phi3".
             folder = Path(parent) / "Tiny random model"
-            save(case, model, tokenizer, folder)
+            save(model, tokenizer, folder)
+            folders[case.name] = describe(folder)
             ivg.convert.convert_model(folder, file, type="f32", force=True)
-        found[file.name] = expect(case, model, prompts)
-        spread = np.std(found[file.name]["results"][-1]["logits"])
+        expected.append(expect(case, model, prompts))
+        spread = np.std(expected[-1]["results"][-1]["logits"])
         print(f"{file.stat().st_size:>9,} {file.name}: logits spread by {spread:.2f}")
-    write_expected(found, prompts)
+    versions = {name: importlib.metadata.version(name)
+                for name in ("torch", "transformers", "tokenizers", "gguf", "numpy")}
+    write_json("expected.json", {"made_with": versions, "prompts": prompts, "models": expected})
+    write_json("folders.json", folders)
     print(f"{sum(path.stat().st_size for path in HERE.iterdir()):>9,} in all")
 
 

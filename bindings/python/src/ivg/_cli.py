@@ -40,6 +40,7 @@ from ivg._cli_common import (
     write,
     write_json,
 )
+from ivg._cli_convert import convert
 from ivg._cli_evaluate import evaluate
 from ivg._cli_plot import plot
 from ivg._cli_prefer import prefer
@@ -383,6 +384,7 @@ def _phases(timings: ivg.Timings) -> dict[str, float]:
 app.command()(prefer)
 app.command()(evaluate)
 app.command()(plot)
+app.command()(convert)
 app.add_typer(train)
 
 

@@ -10,8 +10,19 @@ Needs `pip install ivg[convert]`. Nothing in a folder is executed, and tensors a
 from __future__ import annotations
 
 from ._adapter import convert_adapter
+from ._any import FolderKind, folder_kind
 from ._errors import ConvertError
 from ._model import convert_model
-from ._value import convert_value_model
+from ._value import convert_value_model, default_head_path
+from ._write import Progress
 
-__all__ = ["ConvertError", "convert_adapter", "convert_model", "convert_value_model"]
+__all__ = [
+    "ConvertError",
+    "FolderKind",
+    "Progress",
+    "convert_adapter",
+    "convert_model",
+    "convert_value_model",
+    "default_head_path",
+    "folder_kind",
+]

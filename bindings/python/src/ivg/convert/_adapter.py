@@ -149,7 +149,7 @@ def _check_shapes(pair: _Pair, base: Base) -> None:
     if rank < 1 or pair.a.shape != (rank, columns) or pair.b.shape != (outputs, rank):
         raise ConvertError(
             f"{pair.a.place()} has shape {list(pair.a.shape)} and its counterpart {list(pair.b.shape)}; the base "
-            f"model's {outputs} × {columns} needs [r, {columns}] and [{outputs}, r]"
+            f"model's {outputs} by {columns} needs [r, {columns}] and [{outputs}, r]"
         )
 
 
@@ -162,7 +162,8 @@ def _scales(pairs: list[_Pair], settings: Config) -> tuple[float, list[float]]:
     patterns = settings.section("alpha_pattern", {})
     wanted = []
     for pair in pairs:
-        alpha = next((_nonzero(patterns, key) for key in patterns.values if _matches(key, pair.module, patterns)), usual)
+        own = (_nonzero(patterns, key) for key in patterns.values if _matches(key, pair.module, patterns))
+        alpha = next(own, usual)
         # arXiv 2312.03732: alpha / √r in place of alpha / r.
         wanted.append(alpha * math.sqrt(pair.rank) if stabilised else alpha)
     file_alpha = wanted[0] if len(set(wanted)) == 1 else usual
@@ -186,12 +187,10 @@ def _matches(key: str, module: str, patterns: Config) -> bool:
     return module == name or module.endswith("." + name)
 
 
-def _planned_pair(
-    pair: _Pair, scale: float, base: Base, choose: Callable[[Element], Element]
-) -> Iterator[Planned]:
+def _planned_pair(pair: _Pair, scale: float, base: Base, choose: Callable[[Element], Element]) -> Iterator[Planned]:
     stem = pair.tensor.name.format(layer=pair.layer)
     view = pair.tensor.sources[0].view
-    # PEFT keeps B as outputs × rank for transposed matrices too.
+    # PEFT keeps B as [outputs, rank] for transposed matrices too.
     view = unchanged if view is transposed else view
     halves: list[tuple[str, StoredTensor, View, float]] = [
         ("lora_a", pair.a, unchanged, 1.0),

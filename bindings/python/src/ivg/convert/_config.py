@@ -17,18 +17,25 @@ MAXIMUM_JSON = 1 << 28
 _REQUIRED: Any = object()
 
 
+def require_file(path: Path) -> None:
+    """Throws unless `path` is a regular file (opening something else may wait for ever)."""
+    if not path.exists():
+        raise ConvertError(f"{path} is missing")
+    if not path.is_file():
+        raise ConvertError(f"{path} is no regular file")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAXIMUM_JSON + 1)
-    except FileNotFoundError:
-        raise ConvertError(f"{path} is missing") from None
-    except IsADirectoryError:
-        raise ConvertError(f"{path} is a folder, not a file") from None
-    if len(data) > MAXIMUM_JSON:
+    return parse_json(read_small(path), str(path))
+
+
+def read_small(path: Path) -> bytes:
+    """The bytes of a file that is not a file of weights."""
+    require_file(path)
+    if path.stat().st_size > MAXIMUM_JSON:
         raise ConvertError(f"{path} has more than {MAXIMUM_JSON} bytes")
-    return parse_json(data, str(path))
+    return path.read_bytes()
 
 
 def parse_json(data: bytes, place: str) -> dict[str, Any]:
@@ -80,9 +87,7 @@ class Config:
             raise self.error(name, value, f"within {low}...{high}")
         return value
 
-    def number(
-        self, name: str, default: Any = _REQUIRED, low: float = -math.inf, high: float = math.inf
-    ) -> float:
+    def number(self, name: str, default: Any = _REQUIRED, low: float = -math.inf, high: float = math.inf) -> float:
         """A finite number within low...high."""
         value = self.raw(name, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -111,7 +116,7 @@ class Config:
             raise self.error(name, value, "a string")
         return value
 
-    def list(self, name: str, default: Any = _REQUIRED) -> list[Any]:
+    def items(self, name: str, default: Any = _REQUIRED) -> list[Any]:
         """A list."""
         value = self.raw(name, default)
         if not isinstance(value, list):
@@ -120,9 +125,9 @@ class Config:
 
     def numbers(self, name: str, low: float, high: float) -> list[float]:
         """A list of finite numbers within low...high."""
-        values = self.list(name)
-        items = Config({f"{name}[{index}]": value for index, value in enumerate(values)}, self.place)
-        return [items.number(item, low=low, high=high) for item in items.values]
+        values = self.items(name)
+        entries = Config({f"{name}[{index}]": value for index, value in enumerate(values)}, self.place)
+        return [entries.number(entry, low=low, high=high) for entry in entries.values]
 
     def section(self, name: str, default: Any = _REQUIRED) -> Config:
         """The object in a field."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +39,8 @@ class ModelFolder:
     config: Config
     architecture: Architecture
     sizes: Sizes
+    #: The architecture's own metadata, by keys without its name.
+    metadata: Mapping[str, Any]
     weights: Weights
     #: What stands before the trunk's tensors.
     prefix: str
@@ -49,8 +51,9 @@ def open_model_folder(folder: PathLike) -> ModelFolder:
     path = Path(folder)
     config, architecture = read_config(path)
     sizes = architecture.sizes(config)
+    metadata = architecture.metadata(config, sizes)
     weights = read_weights(path)
-    return ModelFolder(path, config, architecture, sizes, weights, _prefix(architecture, weights, path))
+    return ModelFolder(path, config, architecture, sizes, metadata, weights, _prefix(architecture, weights, path))
 
 
 def read_config(folder: Path) -> tuple[Config, Architecture]:
@@ -60,6 +63,11 @@ def read_config(folder: Path) -> tuple[Config, Architecture]:
     path = folder / "config.json"
     config = Config(read_json(path), str(path))
     architecture = find_architecture(config)
+    if config.has("quantization_config"):
+        method = config.section("quantization_config").raw("quant_method", "unknown")
+        raise ConvertError(
+            f"{path}: the weights are quantised ({shown(method)}); convert the model they were made from"
+        )
     if config.has(architecture.part):
         config = config.section(architecture.part)
     return config.with_defaults(architecture.defaults), architecture
@@ -102,7 +110,7 @@ def plan_model(
         for name in weights
         if name not in used
         and name not in besides
-        and name != "lm_head.weight"
+        and not (name.endswith("lm_head.weight") and not folder.sizes["untied"])
         and not name.endswith(architecture.ignored)
         and not name.startswith(architecture.other_parts)
     ]
@@ -122,12 +130,11 @@ def model_metadata(folder: ModelFolder, tensors: Sequence[Planned], pre: str | N
     for tensor in matrices:
         sums[tensor.element] = sums.get(tensor.element, 0) + tensor.byte_count
     most = max(sums, key=lambda element: sums[element])
-    own = architecture.metadata(folder.config, folder.sizes)
     vocabulary = read_vocabulary(folder.path, folder.config, folder.sizes["vocabulary"], pre)
     return {
         "general.type": "model",
         "general.name": folder.path.resolve().name,
-        **{f"{architecture.name}.{key}": value for key, value in own.items()},
+        **{f"{architecture.name}.{key}": value for key, value in folder.metadata.items()},
         "general.file_type": int(_FILE_TYPES[most]),
         "general.quantization_version": 2,
         **vocabulary.metadata(),

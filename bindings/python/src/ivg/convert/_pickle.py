@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import pickletools
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +48,9 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read_archive(archive, file)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except ConvertError:
+        raise
+    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError, struct.error, zlib.error) as error:
         raise ConvertError(f"{path} is truncated, or no zip archive: {error}") from None
 
 
@@ -141,8 +145,10 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "MARK": lambda: _MARK,
 }
 _VALUES = frozenset(
-    "BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING "
-    "BINBYTES SHORT_BINBYTES".split()
+    (
+        *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+        *("BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES"),
+    )
 )
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUTS = frozenset(("BINPUT", "LONG_BINPUT", "PUT"))
@@ -206,7 +212,7 @@ class _Machine:
             # Attributes of a dictionary or tensor, such as the versions of modules.
             stack.pop()
         elif name not in ("PROTO", "FRAME"):
-            raise ConvertError(f"{self.place}: its pickle has the instruction {name}, which files of weights do not need")
+            raise ConvertError(f"{self.place}: its pickle has the instruction {name}, which weights do not need")
 
     def _short(self) -> Iterable[Any]:
         raise IndexError("too little on the stack")

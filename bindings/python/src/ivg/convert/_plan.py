@@ -23,6 +23,8 @@ View = Callable[[Array, Sizes], Array]
 
 #: Bytes that are converted at a time.
 _CHUNK = 1 << 22
+#: Bytes of a tensor's file that may stay in memory before they are given back.
+_RESIDENT = 1 << 24
 
 
 def unchanged(array: Array, sizes: Sizes) -> Array:
@@ -32,7 +34,7 @@ def unchanged(array: Array, sizes: Sizes) -> Array:
 
 def transposed(array: Array, sizes: Sizes) -> Array:
     """Columns as rows (`Conv1D` of transformers multiplies from the other side)."""
-    return array.T
+    return np.transpose(array)
 
 
 def interleaved(heads: str) -> View:
@@ -44,7 +46,7 @@ def interleaved(heads: str) -> View:
     def view(array: Array, sizes: Sizes) -> Array:
         count = sizes[heads]
         half = array.shape[0] // count // 2
-        return array.reshape(count, 2, half, *array.shape[1:]).swapaxes(1, 2)
+        return np.swapaxes(array.reshape(count, 2, half, *array.shape[1:]), 1, 2)
 
     return view
 
@@ -133,14 +135,21 @@ class Planned:
         if self.computed is not None:
             yield encoded(np.ascontiguousarray(self.computed), Element.F32, self.element, self.name)
         for stored, view in self.parts:
-            array = view(stored.array(), self.sizes)
-            for piece in _pieces(array):
-                element = stored.element
-                if self.offset != 0 or self.scale != 1:
-                    piece, element = widened(piece, element) * self.scale + self.offset, Element.F32
-                    piece = piece.astype(np.float32)
-                yield encoded(piece, element, self.element, self.name)
+            looked_at = 0
+            for piece in _pieces(view(stored.array(), self.sizes)):
+                looked_at += piece.nbytes
+                if looked_at >= _RESIDENT:
+                    stored.forget()
+                    looked_at = 0
+                yield self._changed(piece, stored.element)
             stored.forget()
+
+    def _changed(self, piece: Array, element: Element) -> Array:
+        """Elements of the stored type, scaled, shifted and encoded."""
+        if self.offset != 0 or self.scale != 1:
+            wide = widened(piece, element).astype(np.float64) * self.scale + self.offset
+            piece, element = wide.astype(np.float32), Element.F32
+        return encoded(piece, element, self.element, self.name)
 
 
 def _pieces(array: Array) -> Iterator[Array]:

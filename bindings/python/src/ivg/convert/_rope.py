@@ -70,7 +70,7 @@ def rope_metadata(rope: Rope, maximum_positions: int) -> dict[str, Any]:
 
 
 def _yarn_metadata(fields: Config, maximum_positions: int) -> dict[str, Any]:
-    """Fields of YaRN (arXiv 2309.00071, §3). Readers scale rotated elements by (1 + 0.1 ln factor) × `attn_factor`,
+    """Fields of YaRN (arXiv 2309.00071, §3). Readers scale rotated elements by (1 + 0.1 ln factor) · `attn_factor`,
     which is written where the config asks for another scale than the paper's."""
     original = fields.whole("original_max_position_embeddings", maximum_positions, high=1 << 27)
     factor = fields.number("factor", maximum_positions / original, low=1, high=1e6)

@@ -47,7 +47,8 @@ def _tensor(name: str, entry: Any, file: MappedFile, base: int) -> StoredTensor 
     if not isinstance(entry, dict):
         raise ConvertError(f"{place} is described by {shown(entry)}, not an object")
     element = _ELEMENTS.get(entry["dtype"]) if isinstance(entry.get("dtype"), str) else None
-    shape, offsets = entry.get("shape"), entry.get("data_offsets")
+    shape: Any = entry.get("shape")
+    offsets: Any = entry.get("data_offsets")
     if not _is_list_of_whole(shape) or len(shape) > 8 or math.prod(shape) > file.size:
         raise ConvertError(f"{place} has the shape {shown(shape)}, which is impossible in {file.size} bytes")
     if not _is_list_of_whole(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
@@ -59,7 +60,7 @@ def _tensor(name: str, entry: Any, file: MappedFile, base: int) -> StoredTensor 
     tensor = StoredTensor(name, element, tuple(shape), file, base + offsets[0])
     if tensor.extent != offsets[1] - offsets[0]:
         raise ConvertError(
-            f"{place} has {offsets[1] - offsets[0]} bytes, but its shape {shape} needs {tensor.extent} in {element.label}"
+            f"{place} has {offsets[1] - offsets[0]} bytes, but {shape} elements of {element.label} need {tensor.extent}"
         )
     return tensor
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ._config import require_file
 from ._errors import ConvertError
 from ._numbers import Array, Element
 
@@ -18,16 +19,11 @@ class MappedFile:
     """A file whose bytes are looked at without being read into memory. Closed with its last view."""
 
     def __init__(self, path: Path) -> None:
+        require_file(path)
         self.path = path
-        try:
-            with path.open("rb") as file:
-                size = file.seek(0, 2)
-                self.mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
-        except FileNotFoundError:
-            raise ConvertError(f"{path} is missing") from None
-        except IsADirectoryError:
-            raise ConvertError(f"{path} is a folder, not a file") from None
-        self.size = size
+        with path.open("rb") as file:
+            self.size = file.seek(0, 2)
+            self.mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
 
     def bytes(self, start: int, count: int) -> bytes:
         """A copy of `count` bytes; the caller has checked the range."""

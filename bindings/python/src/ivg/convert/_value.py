@@ -82,9 +82,11 @@ def _plan_head(model: ModelFolder, name: str, element: Element) -> tuple[str, li
     """The kind of the head, and its tensors."""
     weight = model.weights[f"{name}.weight"]
     hidden, vocabulary = model.sizes["hidden"], model.sizes["vocabulary"]
-    kinds = {(vocabulary, hidden): "vocabulary", (1, hidden): "scalar"}
-    kind = kinds.get(weight.shape)
-    if kind is None:
+    if weight.shape == (1, hidden):
+        kind = "scalar"
+    elif weight.shape == (vocabulary, hidden):
+        kind = "vocabulary"
+    else:
         raise ConvertError(
             f"{weight.place()} has shape {list(weight.shape)}; a value head has [{vocabulary}, {hidden}], a row for "
             f"each token, or [1, {hidden}]"

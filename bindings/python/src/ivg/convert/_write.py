@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,28 +58,38 @@ def write_files(outputs: Sequence[Output], progress: Progress | None = None) -> 
         if progress is not None:
             progress(name, done, total)
 
-    with contextlib.ExitStack() as stack:
-        temporaries = [stack.enter_context(_replacing(output.path)) for output in outputs]
-        for output, temporary in zip(outputs, temporaries, strict=True):
-            _write(output, temporary, advance)
+    temporaries: list[Path] = []
+    try:
+        for output in outputs:
+            temporaries.append(_temporary_beside(output.path))
+            _write(output, temporaries[-1], advance)
+        with _uninterrupted():
+            for output, temporary in zip(outputs, temporaries, strict=True):
+                temporary.replace(output.path)
+    except BaseException:
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _temporary_beside(path: Path) -> Path:
+    """A new empty file in the folder of `path`, with the permissions that any new file gets."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".partial", dir=path.absolute().parent)
+    mask = os.umask(0)
+    os.umask(mask)
+    os.fchmod(handle, 0o666 & ~mask)
+    os.close(handle)
+    return Path(name)
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place when the block ends, and is removed if it fails."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".partial", dir=path.absolute().parent)
-    temporary = Path(name)
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the block has ended."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        os.close(handle)
-        yield temporary
-        # Not for the owner alone, as temporary files are.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write(output: Output, path: Path, advance: Callable[[str, int], None]) -> None:

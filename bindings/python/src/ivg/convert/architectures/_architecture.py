@@ -117,7 +117,7 @@ def sliding_layers(config: Config, layers: int) -> list[bool] | None:
     """Of each layer whether its attention is limited to a window, if the config lists it."""
     if not config.has("layer_types"):
         return None
-    names = config.list("layer_types")
+    names = config.items("layer_types")
     if len(names) != layers:
         raise config.error("layer_types", names, f"a list of {layers} entries, one for each layer")
     for name in names:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ivg.convert._config import Config, read_json
+from ivg.convert._config import Config, read_json, read_small
 from ivg.convert._errors import ConvertError, shown
 
 from ._pre import recognise
@@ -65,12 +65,10 @@ def read_vocab_and_merges(folder: Path, size: int, pre: str | None) -> Vocabular
         found.put(index, text, Kind.NORMAL, 0, str(path))
     merges = folder / "merges.txt"
     try:
-        lines = merges.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise ConvertError(f"{merges} is missing") from None
+        lines = read_small(merges).decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise ConvertError(f"{merges} is not UTF-8 at byte {error.start}") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate((line.removesuffix("\r") for line in lines), 1):
         if not line.strip() or (number == 1 and line.startswith("#version")):
             continue
         if len(line.split(" ")) != 2:
@@ -100,7 +98,7 @@ def _entries(model: Config) -> list[tuple[str, int]]:
 def _merges(model: Config) -> list[tuple[str, str]]:
     """Pairs, from either spelling: "a b" or ["a", "b"]."""
     found = []
-    for index, merge in enumerate(model.list("merges")):
+    for index, merge in enumerate(model.items("merges")):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) and part for part in pair):
             raise ConvertError(f"{model.place}: merges[{index}] is {shown(merge)}, not a pair of words")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ivg.convert._config import MAXIMUM_JSON, Config, read_json
+from ivg.convert._config import Config, read_json, read_small
 from ivg.convert._errors import ConvertError, shown
 
 from ._vocabulary import Kind, Vocabulary
@@ -49,7 +49,7 @@ def _added(folder: Path, tokenizer: dict[str, Any]) -> Iterator[tuple[int, str, 
         entry = decoder.section(key)
         yield _id(int(key) if key.isascii() and key.isdigit() else key, path), *_text(entry), str(path)
     path = folder / "tokenizer.json"
-    for entry in Config(tokenizer, str(path)).list("added_tokens", []):
+    for entry in Config(tokenizer, str(path)).items("added_tokens", []):
         added = Config({"entry": entry}, f"{path}: added_tokens").section("entry")
         yield _id(added.raw("id"), path), *_text(added), str(path)
 
@@ -81,6 +81,9 @@ def set_special_tokens(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str
             index = _configured(config, name, len(vocabulary.tokens))
         if index is not None:
             vocabulary.special[label] = index
+    unknown = vocabulary.special.get("unknown")
+    if vocabulary.model == "llama" and unknown is not None:
+        vocabulary.kinds[unknown] = Kind.UNKNOWN
     first, last = _surrounding(tokenizer)
     bos, eos = (_token(vocabulary, name) for name in ("bos", "eos"))
     vocabulary.add_bos = first is not None and first == bos
@@ -139,10 +142,8 @@ def read_chat_template(folder: Path) -> str | None:
     """The chat template; of several the one called default."""
     path = folder / "chat_template.jinja"
     if path.is_file():
-        if path.stat().st_size > MAXIMUM_JSON:
-            raise ConvertError(f"{path} has more than {MAXIMUM_JSON} bytes")
         try:
-            return path.read_text("utf-8")
+            return read_small(path).decode("utf-8")
         except UnicodeDecodeError as error:
             raise ConvertError(f"{path} is not UTF-8 at byte {error.start}") from None
     for name in ("tokenizer_config.json", "chat_template.json"):

@@ -56,9 +56,7 @@ class Vocabulary:
     def metadata(self) -> dict[str, Any]:
         """The fields of the file. Ids without a token become `[PADn]`, unused."""
         tokens = [f"[PAD{index}]" if text is None else text for index, text in enumerate(self.tokens)]
-        kinds = [
-            int(Kind.UNUSED if text is None else kind) for text, kind in zip(self.tokens, self.kinds, strict=True)
-        ]
+        kinds = [int(Kind.UNUSED if text is None else kind) for text, kind in zip(self.tokens, self.kinds, strict=True)]
         found: dict[str, Any] = {
             "tokenizer.ggml.model": self.model,
             "tokenizer.ggml.pre": self.pre,
