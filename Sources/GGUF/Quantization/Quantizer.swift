@@ -93,9 +93,16 @@ package final class Quantizer {
     (tensors[index].type, plan.types[index])
   }
 
+  private static var now: Double {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+  }
+
   private static let cancelled = IVGError(.cancelled, "quantising was cancelled")
 
   private func work(_ stream: GGUFStream) throws(IVGError) -> QuantizerReport {
+    let began = Self.now
     let number = tensor
     let entry = tensors[number]
     let division = TensorDivision(entry, elements: QuantizerPiece.chunkElements)
@@ -123,7 +130,7 @@ package final class Quantizer {
     return QuantizerReport(
       tensorIndex: number, tensor: entry.name, from: entry.type, to: plan.types[number], done: done,
       total: sizeIn, error: sums.squares > 0 ? (sums.differences / sums.squares).squareRoot() : 0,
-      endsTensor: isEnd)
+      endsTensor: isEnd, seconds: Self.now - began)
   }
 
   private func run(

@@ -15,4 +15,6 @@ package struct QuantizerReport {
   package let error: Double
   /// Whether this was the last piece of the tensor.
   package let endsTensor: Bool
+  /// The call took.
+  package let seconds: Double
 }

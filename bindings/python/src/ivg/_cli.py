@@ -43,6 +43,7 @@ from ivg._cli_common import (
 from ivg._cli_evaluate import evaluate
 from ivg._cli_plot import plot
 from ivg._cli_prefer import prefer
+from ivg._cli_quantize import quantize
 from ivg._cli_train import train
 from ivg._sampling import SamplingKeywords
 
@@ -383,6 +384,7 @@ def _phases(timings: ivg.Timings) -> dict[str, float]:
 app.command()(prefer)
 app.command()(evaluate)
 app.command()(plot)
+app.command()(quantize)
 app.add_typer(train)
 
 
