@@ -89,10 +89,9 @@ CIVG_INLINE void store_rows(const float *x, size_t rows, size_t columns, const f
     take_blocks(&b, 32, x + 32 * k, here, weights, 32 * k % columns, columns);
     line16 line = {splat(0), splat(0)};
     if (has_minimum) {
-      emphasise(&b, 32, CIVG_EMPHASIS_LINE);
-      line = best_line(&b, 32, high, bits == 4 ? 4 : 4, bits == 4 ? 0.04f : 0.02f, 3, 1, 0);
+      line = best_line(&b, 32, high, 4, bits == 4 ? 0.04f : 0.02f, 3, 1, 0);
     } else {
-      emphasise(&b, 32, bits == 8 ? 0 : CIVG_EMPHASIS_SCALE);
+      emphasise(&b, 32, bits == 4 ? LARGE_FIRST : EVEN);
       line.d = bits == 8 ? best_scale(&b, 32, low, high, 5, 0.25f, 2, 1)
                          : best_scale(&b, 32, low, high, 9, bits == 4 ? 0.25f : 0.3f, 3, 1);
     }

@@ -264,10 +264,10 @@ static void pack_q6_k(const superblock *s, uint8_t *to) {
     store_super_rows(x, rows, columns, weights, out, f, emphasis, bytes, pack);                                 \
   }
 
-CIVG_STORE_K(Q2_K, pack_q2_k, 84, 16, 0, 3, 0, 15, 1, CIVG_EMPHASIS_K2)
-CIVG_STORE_K(Q3_K, pack_q3_k, 110, 16, -4, 3, -32, 31, 0, CIVG_EMPHASIS_K3)
-CIVG_STORE_K(Q4_K, pack_q4_k, 144, 32, 0, 15, 0, 63, 1, CIVG_EMPHASIS_K4)
-CIVG_STORE_K(Q5_K, pack_q5_k, 176, 32, 0, 31, 0, 63, 1, CIVG_EMPHASIS_K5)
-CIVG_STORE_K(Q6_K, pack_q6_k, 210, 16, -32, 31, -128, 127, 0, CIVG_EMPHASIS_K6)
+CIVG_STORE_K(Q2_K, pack_q2_k, 84, 16, 0, 3, 0, 15, 1, EVEN)
+CIVG_STORE_K(Q3_K, pack_q3_k, 110, 16, -4, 3, -32, 31, 0, LARGE_FIRST)
+CIVG_STORE_K(Q4_K, pack_q4_k, 144, 32, 0, 15, 0, 63, 1, EVEN)
+CIVG_STORE_K(Q5_K, pack_q5_k, 176, 32, 0, 31, 0, 63, 1, EVEN)
+CIVG_STORE_K(Q6_K, pack_q6_k, 210, 16, -32, 31, -128, 127, 0, EVEN)
 
 #endif /* CIVG_QUANTIZE_K_H */

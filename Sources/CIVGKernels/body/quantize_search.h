@@ -13,15 +13,10 @@
 #ifndef CIVG_QUANTIZE_SEARCH_H
 #define CIVG_QUANTIZE_SEARCH_H
 
-#ifndef CIVG_EMPHASIS_LINE
-#define CIVG_EMPHASIS_LINE 0
-#define CIVG_EMPHASIS_SCALE 0
-#define CIVG_EMPHASIS_K2 0
-#define CIVG_EMPHASIS_K3 0
-#define CIVG_EMPHASIS_K4 0
-#define CIVG_EMPHASIS_K5 0
-#define CIVG_EMPHASIS_K6 0
-#endif
+/* What a block's numbers count for, beside the weights of their columns: all the same, or, by the root of their square plus
+ * the block's mean square, large ones for more. With few numbers around 0 the first gives large ones away for small ones,
+ * which costs more than the error says: measured by Tests/Benchmarks/quantize.py. */
+enum { EVEN = 0, LARGE_FIRST = 1 };
 
 /* Sixteen blocks: element i of block l is x[i][l], and counts w[i][l] in the error. */
 typedef struct blocks16 {
@@ -72,7 +67,7 @@ CIVG_INLINE fit16 look(const blocks16 *b, int n, v16f d, v16f m, float low, floa
 }
 
 /* Takes up to sixteen blocks of n from `x`, of which the first begins at column `column` of a row. Weights are those of
- * the columns (NULL: 1) times what `emphasis` makes of the number: see CIVG_EMPHASIS. Blocks that are not there are zero. */
+ * the columns (NULL: 1). Blocks that are not there are zero. */
 CIVG_INLINE void take_blocks(blocks16 *b, int n, const float *x, size_t count, const float *weights, size_t column,
                              size_t columns) {
   float *to = (float *)b->x, *w = (float *)b->w;
@@ -87,18 +82,12 @@ CIVG_INLINE void take_blocks(blocks16 *b, int n, const float *x, size_t count, c
   }
 }
 
-/* Adds to the weights' unevenness: numbers of large size count for more, as llama.cpp's quantiser has it too. */
-CIVG_INLINE void emphasise(blocks16 *b, int n, int power) {
-  if (power == 0) return;
+CIVG_INLINE void emphasise(blocks16 *b, int n, int emphasis) {
+  if (emphasis == EVEN) return;
   v16f squares = splat(0);
   for (int i = 0; i < n; i++) squares = squares + b->x[i] * b->x[i];
   squares = squares / splat((float)n);
-  for (int i = 0; i < n; i++) {
-    v16f v = squares + b->x[i] * b->x[i];
-    if (power == 1) v = __builtin_elementwise_sqrt(v);
-    if (power == 3) v = b->x[i] * b->x[i];
-    b->w[i] = b->w[i] * v;
-  }
+  for (int i = 0; i < n; i++) b->w[i] = b->w[i] * __builtin_elementwise_sqrt(squares + b->x[i] * b->x[i]);
 }
 
 /* ---- One scale -------------------------------------------------------------------------------------------- */

@@ -31,7 +31,9 @@ final class ImportanceFile {
   }
 
   /// Whether there are weights for a tensor.
-  func has(_ name: String) -> Bool { entries[name] != nil || file?.tensor(name + ".in_sum2") != nil }
+  func has(_ name: String) -> Bool {
+    entries[name] != nil || file?.tensor(name + ".in_sum2") != nil
+  }
 
   /// The weights of a tensor's columns, for each of its `experts`: their mean is 1.
   ///
@@ -62,7 +64,8 @@ final class ImportanceFile {
       counts.columns * counts.rows == experts
     else {
       throw IVGError(
-        .corruptFile, "\(path): \(quoted(tensor.name + ".counts")) must be there, F32 [1, \(experts)]")
+        .corruptFile,
+        "\(path): \(quoted(tensor.name + ".counts")) must be there, F32 [1, \(experts)]")
     }
     for (expert, seen) in floats(at: counts.offset, count: experts).enumerated() where !(seen > 0) {
       for column in 0..<tensor.columns { weights[expert * tensor.columns + column] = 1 }

@@ -56,7 +56,9 @@ struct QuantizationMix {
     return all.first { $0.name == (aliases[wanted] ?? wanted) }
   }
 
-  private static let aliases = ["Q2_K_M": "Q2_K", "Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"]
+  private static let aliases = [
+    "Q2_K_M": "Q2_K", "Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M",
+  ]
 
   static let all: [QuantizationMix] = [
     QuantizationMix(name: "F32", fileType: 0, type: .f32),
@@ -66,13 +68,15 @@ struct QuantizationMix {
     QuantizationMix(
       name: "Q4_0", fileType: 2, type: .q4_0,
       rules: [
-        Rule(role: .feedForwardDown, layers: .firstPart(of: 8), type: .q4_1, condition: .hasImportance)
+        Rule(
+          role: .feedForwardDown, layers: .firstPart(of: 8), type: .q4_1, condition: .hasImportance)
       ]),
     QuantizationMix(name: "Q4_1", fileType: 3, type: .q4_1),
     QuantizationMix(
       name: "Q5_0", fileType: 8, type: .q5_0,
       rules: [
-        Rule(role: .feedForwardDown, layers: .firstPart(of: 8), type: .q5_1, condition: .hasImportance)
+        Rule(
+          role: .feedForwardDown, layers: .firstPart(of: 8), type: .q5_1, condition: .hasImportance)
       ]),
     QuantizationMix(name: "Q5_1", fileType: 9, type: .q5_1),
     QuantizationMix(

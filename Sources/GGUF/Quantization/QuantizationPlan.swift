@@ -60,7 +60,9 @@ struct QuantizationPlan {
       }
     }
     let type = rule?.type ?? mix.type
-    if role == .attentionValue, facts.hasSmallValues, type == .q3_K || type == .q4_K { return .q5_K }
+    if role == .attentionValue, facts.hasSmallValues, type == .q3_K || type == .q4_K {
+      return .q5_K
+    }
     return type
   }
 
@@ -96,7 +98,8 @@ struct QuantizationPlan {
     return Facts(
       layerCount: layerCount, sharesHeads: keyHeads > 0 && heads / keyHeads >= 4,
       hasImportance: hasImportance, expertCount: try number("expert_count"),
-      hasSmallValues: ["llama", "qwen2"].contains(architecture) && layerCount == 80 && heads != keyHeads,
+      hasSmallValues: ["llama", "qwen2"].contains(architecture) && layerCount == 80
+        && heads != keyHeads,
       hasOutput: hasOutput)
   }
 

@@ -36,7 +36,8 @@ extension Quantizer {
     let matrices = zip(tensors, plan.types).filter { $0.type != $1 }.map { $0.0 }
     guard matrices.isEmpty || matrices.contains(where: { importance.has($0.name) }) else {
       throw IVGError(
-        .mismatch, "\(importance.path): has weights for none of the model's \(matrices.count) matrices")
+        .mismatch,
+        "\(importance.path): has weights for none of the model's \(matrices.count) matrices")
     }
     for matrix in matrices where importance.has(matrix.name) {
       let division = TensorDivision(matrix, elements: QuantizerPiece.chunkElements)
@@ -94,7 +95,8 @@ extension Quantizer {
     guard !overflow, memory <= options.memoryBudget else {
       throw IVGError(
         .outOfMemory,
-        "quantising needs \(overflow ? Int.max : memory) bytes; the budget is \(options.memoryBudget)")
+        "quantising needs \(overflow ? Int.max : memory) bytes; the budget is \(options.memoryBudget)"
+      )
     }
     return memory
   }

@@ -156,6 +156,7 @@ package final class Quantizer {
     let row = problem.element / entry.columns
     return IVGError(
       .invalidArgument,
-      "\(source.path): tensor \(quoted(entry.name)): weight \(problem.element % entry.columns) of row \(row) \(what)")
+      "\(source.path): tensor \(quoted(entry.name)): weight \(problem.element % entry.columns) of row \(row) \(what)"
+    )
   }
 }

@@ -43,9 +43,12 @@ enum TensorRole {
   /// Parts of the names of tensors that stay as they are: norms, routers, positions, token types, factors of
   /// rotation, and small matrices of recurrent and other layers; those that llama.cpp leaves alone.
   private static let keptParts = [
-    "_norm.weight", "ffn_gate_inp", "ffn_gate_tid2eid", "position_embd", "token_types", "rope_freqs", "rope_factors",
-    "altup", "laurel", "per_layer_model_proj", "ssm_conv1d", "shortconv.conv", "indexer.k_proj", "indexer.q_proj",
-    "time_mix_first", "time_mix_w0", "time_mix_w1", "time_mix_w2", "time_mix_v0", "time_mix_v1", "time_mix_v2",
+    "_norm.weight", "ffn_gate_inp", "ffn_gate_tid2eid", "position_embd", "token_types",
+    "rope_freqs", "rope_factors",
+    "altup", "laurel", "per_layer_model_proj", "ssm_conv1d", "shortconv.conv", "indexer.k_proj",
+    "indexer.q_proj",
+    "time_mix_first", "time_mix_w0", "time_mix_w1", "time_mix_w2", "time_mix_v0", "time_mix_v1",
+    "time_mix_v2",
     "time_mix_a0", "time_mix_a1", "time_mix_a2", "time_mix_g1", "time_mix_g2", "time_mix_decay_w1",
     "time_mix_decay_w2", "time_mix_lerp_fused", "attn_rel_b",
   ]
