@@ -26,7 +26,7 @@ import Testing
     return numbers
   }
 
-  func error(_ a: [Float], _ b: [Float], weights: [Float]? = nil) -> Double {
+  func distance(_ a: [Float], _ b: [Float], weights: [Float]? = nil) -> Double {
     var sum = 0.0
     for index in a.indices {
       let difference = Double(a[index]) - Double(b[index])
@@ -105,7 +105,8 @@ import Testing
   /// Halves and bfloat16 are rounded to nearest, ties to even.
   @Test func floats() {
     let numbers: [Float] = [
-      0, -0, 1, 1.0009765, 0x1.002p0, 0x1.006p0, 65504, 6e-8, 0x1.01p0, 0x1.03p0, -0x1.01p0, 0.1, 3e-5,
+      0, -0, 1, 1.0009765, 0x1.002p0, 0x1.006p0, 65504, 6e-8, 0x1.01p0, 0x1.03p0, -0x1.01p0, 0.1,
+      3e-5,
       1.25, -2, 7, 9,
     ]
     let halves = encode(.f16, numbers, columns: numbers.count)
@@ -138,11 +139,11 @@ import Testing
         for end in [low, top] {
           let d = Float(Float16(largest / end * (0.6 + Float(step) * 0.0003)))
           let q = x.map { min(max(($0 / d).rounded(.toNearestOrEven), low), top) * d }
-          least = min(least, error(x, q, weights: w))
+          least = min(least, distance(x, q, weights: w))
         }
       }
       best += least
-      found += error(x, Array(back[32 * block..<32 * block + 32]), weights: w)
+      found += distance(x, Array(back[32 * block..<32 * block + 32]), weights: w)
     }
     #expect(found <= best * 1.02, "\(found / best)")
     #expect(found >= best * 0.98)
@@ -166,11 +167,11 @@ import Testing
           let q = x.map {
             min(max((($0 - roundM) / roundD).rounded(.toNearestOrEven), 0), top) * roundD + roundM
           }
-          least = min(least, error(x, q))
+          least = min(least, distance(x, q))
         }
       }
       best += least
-      found += error(x, Array(back[32 * block..<32 * block + 32]))
+      found += distance(x, Array(back[32 * block..<32 * block + 32]))
     }
     #expect(found <= best * 1.02, "\(found / best)")
   }
@@ -180,7 +181,8 @@ import Testing
     let columns = 768
     let numbers = weights(columns * 8, seed: 6)
     func error(of type: TensorType) -> Double {
-      error(numbers, decode(type, encode(type, numbers, columns: columns), count: numbers.count))
+      distance(
+        numbers, decode(type, encode(type, numbers, columns: columns), count: numbers.count))
     }
     let errors = [TensorType.q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .q8_0].map(error(of:))
     for (more, less) in zip(errors, errors.dropFirst()) { #expect(less < more * 0.5) }
@@ -191,8 +193,8 @@ import Testing
       let weighed = decode(
         type, encode(type, numbers, columns: columns, weights: importance), count: numbers.count)
       #expect(
-        error(numbers, weighed, weights: importance)
-          < error(numbers, plain, weights: importance) * 0.95, "\(type)")
+        distance(numbers, weighed, weights: importance)
+          < distance(numbers, plain, weights: importance) * 0.95, "\(type)")
     }
   }
 }

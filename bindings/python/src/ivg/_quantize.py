@@ -51,8 +51,8 @@ class Quantizer(Managed, Iterator[QuantizeReport]):
     end of the process, leaves what was there. After a CancelledError the loop may be entered again. Any thread may
     call; calls of several wait for each other.
 
-    type: a mix as llama.cpp names it: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S,
-        Q4_K_M, Q5_K_S, Q5_K_M, Q6_K.
+    type: a mix as llama.cpp names it: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_S, Q3_K_M, Q3_K_L,
+        Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, Q6_K.
     pure: every matrix gets the type that the mix has for most, where its rows allow it.
     output_type, embedding_type: types of these two matrices; None: as the mix says.
     importance: a file of importance weights as llama.cpp writes them ("imatrix").
