@@ -293,8 +293,13 @@ import Testing
           columns: 256))
     }
     expect(.notFound, "nowhere", "/nowhere")
-    expect(
-      .corruptFile, "", temporary.path + "/../" + temporary.path.split(separator: "/").last! + "x")
+    let garbage = TemporaryFile()
+    for bytes in [
+      [UInt8](repeating: 0xFF, count: 9), [1, 0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0], [7],
+    ] {
+      garbage.fill(bytes)
+      expect(.corruptFile, garbage.path, garbage.path)
+    }
   }
 
   // MARK: What is refused

@@ -203,10 +203,12 @@ def test_command(tmp_path: Path) -> None:
     assert said["size"] == (tmp_path / "b.gguf").stat().st_size
     assert {tensor["target_type"] for tensor in said["tensors"]} == {"F32", "F16", "Q8_0", "Q4_K", "Q6_K"}
     plain = command(source, tmp_path / "b.gguf", "-t", "Q4_0", "--pure", "--threads", 1)
-    assert plain.returncode == 0 and "5 Q4_0" in plain.stdout
+    assert plain.returncode == 0
+    assert "5 Q4_0" in plain.stdout
     assert plain.stderr == ""
     wrong = command(source, tmp_path / "c.gguf", "--type", "Q7")
-    assert wrong.returncode == 1 and "must be one of" in wrong.stderr
+    assert wrong.returncode == 1
+    assert "must be one of" in wrong.stderr
     assert not (tmp_path / "c.gguf").exists()
 
 
