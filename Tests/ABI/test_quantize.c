@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 static char folder[4096], target[4200], second[4200];
-static const char *const types[] = {"F32",    "F16",    "BF16",   "Q8_0",   "Q4_0",   "Q4_1",   "Q5_0",   "Q5_1", "Q2_K",
-                                    "Q3_K_S", "Q3_K_M", "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"};
+static const char *const types[] = {"F32",    "F16",    "BF16",   "Q8_0",   "Q4_0",   "Q4_1",
+                                    "Q5_0",   "Q5_1",   "Q2_K",   "Q3_K_S", "Q3_K_M", "Q3_K_L",
+                                    "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"};
 
 static ivg_quantizer *begin(const char *source, const char *to, ivg_quantize_options options) {
   ivg_quantizer *quantizer = NULL;
@@ -60,7 +61,8 @@ static bool same_files(const char *a, const char *b) {
 
 /* Reports go from the first byte to the last, through the tensors in order; what they say is in the file. */
 static void reports(void) {
-  ivg_quantizer *quantizer = begin(fixture("tiny-llama.gguf"), target, (ivg_quantize_options){.type = "q4_0", .thread_count = 1});
+  ivg_quantize_options options = {.type = "q4_0", .thread_count = 1};
+  ivg_quantizer *quantizer = begin(fixture("tiny-llama.gguf"), target, options);
   ivg_quantize_report report = {.struct_size = sizeof report};
   ivg_file *file = NULL;
   REQUIRE_OK(ivg_file_open(&file, fixture("tiny-llama.gguf"), &error));
@@ -105,8 +107,9 @@ static void reports(void) {
 static void every_type(void) {
   static answer out;
   for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-    EXPECT(IVG_DONE, finish(begin(fixture("tiny-qwen2.gguf"), target, (ivg_quantize_options){.type = types[i], .thread_count = 1})));
-    EXPECT(IVG_DONE, finish(begin(fixture("tiny-qwen2.gguf"), second, (ivg_quantize_options){.type = types[i], .thread_count = 4})));
+    ivg_quantize_options one = {.type = types[i], .thread_count = 1}, four = {.type = types[i], .thread_count = 4};
+    EXPECT(IVG_DONE, finish(begin(fixture("tiny-qwen2.gguf"), target, one)));
+    EXPECT(IVG_DONE, finish(begin(fixture("tiny-qwen2.gguf"), second, four)));
     if (!CHECK(same_files(target, second))) printf("     ... of %s\n", types[i]);
     ivg_model *model = open_model(target);
     ivg_session *session = open_session(model, 1);
@@ -122,7 +125,8 @@ static void every_type(void) {
 static void refused(void) {
   const char *model = fixture("tiny-llama.gguf");
   ivg_quantize_options good = {.type = "Q4_K_M"};
-#define REFUSED(status, text, ...) EXPECT_ERROR(status, text, create_with(model, target, (ivg_quantize_options){__VA_ARGS__}))
+#define REFUSED(status, text, ...) \
+  EXPECT_ERROR(status, text, create_with(model, target, (ivg_quantize_options){__VA_ARGS__}))
   REFUSED(IVG_ERROR_INVALID_ARGUMENT, "type ''", .flags = 0);
   REFUSED(IVG_ERROR_INVALID_ARGUMENT, "'IQ4_XS': must be one of F32", .type = "IQ4_XS");
   REFUSED(IVG_ERROR_INVALID_ARGUMENT, "output_type 'Q9'", .type = "Q4_0", .output_type = "Q9");
@@ -145,7 +149,8 @@ static void refused(void) {
   EXPECT_ERROR(IVG_ERROR_MISMATCH, "'value_head'", create_with(fixture("tiny-value-lora.gguf"), target, good));
   ivg_quantizer *quantizer = NULL;
   ivg_quantize_options small = {.struct_size = 3, .type = "Q4_0"};
-  EXPECT_ERROR(IVG_ERROR_INVALID_ARGUMENT, "struct_size", ivg_quantizer_create(&quantizer, model, target, &small, &error));
+  EXPECT_ERROR(IVG_ERROR_INVALID_ARGUMENT, "struct_size",
+               ivg_quantizer_create(&quantizer, model, target, &small, &error));
   ivg_quantize_options from_init;
   memset(&from_init, 0xff, sizeof from_init);
   ivg_quantize_options_init(&from_init, sizeof from_init);

@@ -174,24 +174,24 @@ def main() -> None:
     with ivg.Model(chosen.source) as model:
         ids = model.tokenize(chosen.text.read_text())[: chosen.tokens]
     base = log_probabilities(chosen.source, ids, chosen.stride, chosen.segment, chosen.threads)
-    results = []
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "processor": processor_name(),
+        "kernels": ivg.kernels_name(),
+        "llama_cpp_python": llama_cpp.__version__,
+        "source": chosen.source.name,
+        "text": chosen.text.name,
+        "positions": len(base),
+        "threads": chosen.threads,
+    }
+    results: list[dict[str, Any]] = []
     for kind in chosen.types:
         results.append(measure(chosen.source, kind, base, ids, chosen))
         row = results[-1]
-        print(f"{kind}: {row['ours']['kl']:.5f} {row['theirs']['kl']:.5f}", flush=True)
+        print(f"{kind}: KL {row['ours']['kl']:.5f}, theirs {row['theirs']['kl']:.5f}", flush=True)
+        if chosen.json:
+            chosen.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
     Console(width=160).print(table_of(results))
-    if chosen.json:
-        about = {
-            "date": datetime.date.today().isoformat(),
-            "processor": processor_name(),
-            "kernels": ivg.kernels_name(),
-            "llama_cpp_python": llama_cpp.__version__,
-            "source": chosen.source.name,
-            "text": chosen.text.name,
-            "positions": len(base),
-            "threads": chosen.threads,
-        }
-        chosen.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

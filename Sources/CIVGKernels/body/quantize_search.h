@@ -13,9 +13,10 @@
 #ifndef CIVG_QUANTIZE_SEARCH_H
 #define CIVG_QUANTIZE_SEARCH_H
 
-/* What a block's numbers count for, beside the weights of their columns: all the same, or, by the root of their square plus
- * the block's mean square, large ones for more. With few numbers around 0 the first gives large ones away for small ones,
- * which costs more than the error says: measured by Tests/Benchmarks/quantize.py. */
+/* What a block's numbers count for, beside the weights of their columns: all the same, or, by the root of their square
+ * plus the block's mean square, large ones for more. Where there are few whole numbers and none of them is far from 0,
+ * an even count gives large numbers away for small ones, which costs a model more than the error says: measured by
+ * Tests/Benchmarks/quantize.py. */
 enum { EVEN = 0, LARGE_FIRST = 1 };
 
 /* Sixteen blocks: element i of block l is x[i][l], and counts w[i][l] in the error. */
@@ -82,6 +83,7 @@ CIVG_INLINE void take_blocks(blocks16 *b, int n, const float *x, size_t count, c
   }
 }
 
+/* Multiplies the weights by what the numbers count for. */
 CIVG_INLINE void emphasise(blocks16 *b, int n, int emphasis) {
   if (emphasis == EVEN) return;
   v16f squares = splat(0);
