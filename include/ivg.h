@@ -21,7 +21,7 @@
  *
  * Contents: 1 Version and status - 2 Errors - 3 Log - 4 Files - 5 Models and tokens - 6 Adapters and value heads -
  *           7 Guidance - 8 Sessions - 9 Generating - 10 Results - 11 Sequences - 12 Scoring - 13 Hosted models -
- *           14 Training
+ *           14 Training - 15 Quantising
  *
  *
  * Rules that hold everywhere
@@ -44,8 +44,8 @@
  *             A function taking `ivg_x *` needs that no other call on that object is running; which thread
  *             makes it does not matter. Models, adapters, value heads and guidances are immutable once made
  *             (a guidance: once it is passed to a session) and may be shared by any number of sessions.
- *             ivg_session_cancel() and ivg_trainer_cancel() are the exceptions: they may be called at any time. A sequence belongs to
- *             its session: one call at a time on all of them together. A session starts its own worker threads
+ *             ivg_session_cancel(), ivg_trainer_cancel() and ivg_quantizer_cancel() are the exceptions: they may be called at
+ *             any time. A sequence belongs to its session: one call at a time on all of them together. A session starts its own worker threads
  *             when it is created; nothing runs at load. No handle may be used in a child after fork().
  * Misuse.     A NULL where none is allowed, or a handle after its free, is undefined behaviour. Everything else -
  *             files, prompts, options - is checked, and ends in a status.
@@ -114,7 +114,7 @@ enum {
   IVG_ERROR_IO = -3,                 /* the system refused to read, map or write a file                     */
   IVG_ERROR_CORRUPT_FILE = -4,       /* a file contradicts its own format                                   */
   IVG_ERROR_UNSUPPORTED = -5,        /* a valid file or request of a kind this version does not know        */
-  IVG_ERROR_CANCELLED = -6,          /* ivg_session_cancel(), or a callback asked to stop; nothing else     */
+  IVG_ERROR_CANCELLED = -6,          /* an ivg_..._cancel(), or a callback asked to stop; nothing else      */
   IVG_ERROR_CONTEXT_FULL = -7,       /* prompt or sequence longer than the context                          */
   IVG_ERROR_BUFFER_TOO_SMALL = -8,   /* `*needed` says how much is needed                                   */
   IVG_ERROR_MISMATCH = -9,           /* two models, or an adapter or head and a model, do not fit together  */
@@ -959,6 +959,93 @@ typedef struct ivg_trainer_info {
 
 /* ivg_trainer_describe(): fills `info`. Since 0.1. */
 IVG_API void ivg_trainer_describe(const ivg_trainer *trainer, ivg_trainer_info *info) IVG_NOEXCEPT;
+
+/* ---- 15 Quantising -------------------------------------------------------------------------------------- */
+
+/* Writes a model anew with fewer bits for its weights, one piece after the other:
+ *
+ *     ivg_quantize_options options = {sizeof options, .type = "Q4_K_M"};
+ *     ivg_quantize_report report = {sizeof report};
+ *     status = ivg_quantizer_create(&quantizer, "model.F16.gguf", "model.Q4_K_M.gguf", &options, &error);
+ *     while (status == IVG_OK && (status = ivg_quantizer_next(quantizer, &report, &error)) == IVG_OK)
+ *       printf("%s %.0f %%\n", report.tensor, 100.0 * report.done / report.total);
+ *     ivg_quantizer_free(quantizer);
+ *
+ * A type is a mix, as llama.cpp names it: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S,
+ * Q4_K_M, Q5_K_S, Q5_K_M, Q6_K. It says which type each matrix gets; vectors and small matrices that matter much stay as
+ * they are. Where a row is no multiple of 256, a K type gives way to Q4_0 (Q2_K, Q3_K), Q5_0, Q5_1 or Q8_0, and where it is
+ * no multiple of 32, to F16. A matrix that has its type already is copied.
+ *
+ * Same source, options and weights give the same bytes, for any thread count and on every CPU. */
+typedef struct ivg_quantizer ivg_quantizer;
+
+/* Flags of a quantizer. */
+enum {
+  IVG_QUANTIZE_PURE = 1 /* every matrix gets the type that the mix has for most, where its rows allow it */
+};
+
+typedef struct ivg_quantize_options {
+  uint32_t struct_size;
+  uint32_t flags;                            /* IVG_QUANTIZE_...                                                      */
+  uint32_t thread_count;                     /* 0: the processors this process may use                                */
+  uint32_t reserved;
+  const char *IVG_NULLABLE type;             /* the mix, "Q4_K_M"; required                                           */
+  const char *IVG_NULLABLE output_type;      /* of the output matrix, also where it is the embedding; NULL: as the mix says */
+  const char *IVG_NULLABLE embedding_type;   /* of the token embedding; NULL: as the mix says                         */
+  const char *IVG_NULLABLE importance_path;  /* importance weights as llama.cpp writes them ("imatrix"); NULL: none   */
+  uint64_t memory_budget;                    /* bytes beside the mapped files; 0: 1 GiB                               */
+} ivg_quantize_options;
+
+/* What one ivg_quantizer_next has done. `struct_size` is set by the caller before each call. */
+typedef struct ivg_quantize_report {
+  uint32_t struct_size;
+  uint32_t ends_tensor;           /* 1: this was the tensor's last piece                                   */
+  uint64_t tensor_index;          /* in file order                                                         */
+  uint64_t tensor_count;
+  const char *IVG_NULLABLE tensor;
+  const char *IVG_NULLABLE source_type; /* "F16"                                                           */
+  const char *IVG_NULLABLE target_type; /* "Q4_K"                                                          */
+  uint64_t done;                  /* bytes of the source's tensors so far                                  */
+  uint64_t total;
+  uint64_t size_in;               /* bytes of all tensors in the source                                    */
+  uint64_t size_out;              /* ... in the target, when it is complete                                */
+  double error;                   /* root mean square of what rounding changed in this tensor so far, divided by that
+                                     of its weights; 0 where they were copied                              */
+  double seconds;                 /* this call took                                                        */
+} ivg_quantize_report;
+
+/* ivg_quantize_options_init(): fills `options` with the defaults. Since 0.1. */
+IVG_API void ivg_quantize_options_init(ivg_quantize_options *options, uint32_t struct_size) IVG_NOEXCEPT;
+
+/* ivg_quantizer_create(): opens and checks the files, and begins the target under a temporary name beside it. Since 0.1.
+ *
+ * `target_path` may exist; it is replaced in one step when the new file is complete, and untouched before.
+ * Returns: IVG_OK; INVALID_ARGUMENT for an unknown type, or a target that is a file which is read, by whatever name;
+ *          MISMATCH for a source that is no whole model (an adapter, a value head, one part of several), or weights of another
+ *          model; NOT_FOUND (of the target: its folder), IO, CORRUPT_FILE, UNSUPPORTED; OUT_OF_MEMORY naming bytes
+ *          needed and budget.
+ * Ownership: free `*out`. Threads: any. */
+IVG_API IVG_MUST_USE ivg_status ivg_quantizer_create(ivg_quantizer *IVG_NULLABLE *IVG_NONNULL out,
+                                                     const char *source_path, const char *target_path,
+                                                     const ivg_quantize_options *options,
+                                                     ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_quantizer_free(): frees the quantizer; NULL is fine. A file that is not complete disappears. Since 0.1. */
+IVG_API void ivg_quantizer_free(ivg_quantizer *IVG_NULLABLE quantizer) IVG_NOEXCEPT;
+
+/* ivg_quantizer_next(): does the next piece, some milliseconds of work. Since 0.1.
+ *
+ * Returns: IVG_OK and fills `report`; IVG_DONE when the file is complete under its name, and ever after; CANCELLED, after which
+ *          the call may be repeated and does that piece again; INVALID_ARGUMENT for a weight that is not finite, or too large
+ *          for its new type; IO (a full disk). After any other error than CANCELLED the unfinished file is gone, and
+ *          further calls return the same.
+ * Ownership: strings of the report are borrowed until ivg_quantizer_free. */
+IVG_API IVG_MUST_USE ivg_status ivg_quantizer_next(ivg_quantizer *quantizer, ivg_quantize_report *report,
+                                                   ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_quantizer_cancel(): makes the running, or else the next, ivg_quantizer_next return IVG_ERROR_CANCELLED. Since 0.1.
+ * One atomic store. Threads: any, also from a signal handler. */
+IVG_API void ivg_quantizer_cancel(ivg_quantizer *quantizer) IVG_NOEXCEPT;
 
 #ifdef __cplusplus
 }

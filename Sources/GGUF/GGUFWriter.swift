@@ -69,26 +69,27 @@ package struct GGUFWriter {
   /// fit its type, a source that gave too few or too many bytes), `.notFound` if the folder does
   /// not exist, `.io` if writing fails (a full disk), and what a source throws.
   package func write(to path: String) throws(IVGError) {
+    let stream = try begin(path)
+    for tensor in tensors {
+      try tensor.source { (bytes) throws(IVGError) in try stream.write(bytes) }
+      try stream.endTensor()
+    }
+    try stream.commit()
+  }
+
+  /// Checks everything and writes the header; whoever calls gives the bytes of each tensor to the stream,
+  /// and no source runs. Throws as `write` does.
+  package func begin(_ path: String) throws(IVGError) -> GGUFStream {
     let alignment = try alignment(path)
     let sizes = try sizes(path)
-    let file = try AtomicFile(path: path)
-    var written = try write(header(sizes, alignment), to: file)
-    written += try pad(written, alignment, file)
-    for (tensor, size) in zip(tensors, sizes) {
-      var given = 0
-      try tensor.source { (bytes) throws(IVGError) in
-        guard bytes.count <= size - given else {
-          throw invalid(path, "tensor \(quoted(tensor.name)): more than its \(size) bytes came")
-        }
-        given += bytes.count
-        try file.write(bytes)
-      }
-      guard given == size else {
-        throw invalid(path, "tensor \(quoted(tensor.name)): \(given) of its \(size) bytes came")
-      }
-      _ = try pad(size, alignment, file)
-    }
-    try file.commit()
+    return try GGUFStream(
+      path: path, header: header(sizes, alignment), alignment: alignment,
+      names: tensors.map(\.name), sizes: sizes)
+  }
+
+  /// Adds a tensor whose bytes go to the stream of `begin`.
+  package mutating func add(_ name: String, type: TensorType, shape: [Int]) {
+    add(name, type: type, shape: shape) { (_) throws(IVGError) in }
   }
 
   /// Everything before the tensor data, without padding.
@@ -166,18 +167,6 @@ package struct GGUFWriter {
       sizes.append(size)
     }
     return sizes
-  }
-
-  /// Writes bytes and returns their number.
-  private func write(_ bytes: [UInt8], to file: AtomicFile) throws(IVGError) -> Int {
-    try bytes.withBytes(file.write)
-    return bytes.count
-  }
-
-  /// Writes zeros up to the next multiple of the alignment; returns their number.
-  private func pad(_ count: Int, _ alignment: Int, _ file: AtomicFile) throws(IVGError) -> Int {
-    let padding = (alignment - count % alignment) % alignment
-    return try write([UInt8](repeating: 0, count: padding), to: file)
   }
 
   private func invalid(_ path: String, _ message: String) -> IVGError {

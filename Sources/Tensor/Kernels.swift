@@ -46,6 +46,17 @@ package struct Kernels: @unchecked Sendable {
     civg_kernels_dequantize(table, type.rawValue)!
   }
 
+  /// Stores rows of floats as a type has them.
+  package typealias Quantize =
+    @convention(c) (
+      UnsafePointer<Float>?, Int, Int, UnsafePointer<Float>?, UnsafeMutableRawPointer?
+    ) -> Void
+
+  /// The encoder of a type: (floats, rows, columns, weights of the columns or nil, out).
+  package func quantize(_ type: TensorType) -> Quantize {
+    civg_kernels_quantize(table, type.rawValue)!
+  }
+
   /// Bytes of private, 64-byte aligned scratch that one thread needs for products of at most `rows`
   /// rows of at most `columns` elements.
   package func scratchBytes(rows: Int, columns: Int) -> Int {

@@ -242,6 +242,30 @@ static void test_training(const civg_kernels *k, size_t rows, size_t columns, si
   free(a), free(b), free(out), free(more);
 }
 
+/* Encodes rows as a type, with and without weights of the columns; numbers of several sizes, and zeros. */
+static void test_encoding(const civg_kernels *k, const stored_type *t, size_t rows, size_t columns) {
+  const size_t count = rows * columns, size = count / t->elements * t->bytes;
+  float *x = malloc(count * 4), *weights = malloc(columns * 4), *back = malloc(count * 4);
+  uint8_t *out = malloc(size);
+  for (size_t i = 0; i < count; i++) {
+    float value = next_float() + next_float() + next_float();
+    x[i] = i / 32 % 9 == 8 ? 0 : value * (i / 32 % 7 == 6 ? 1e-4f : 0.03f);
+  }
+  for (size_t i = 0; i < columns; i++) weights[i] = next_float() * next_float() + 1.01f;
+  for (int weighed = 0; weighed < 2; weighed++) {
+    k->quantize[t->type](x, rows, columns, weighed ? weights : NULL, out);
+    mix_bytes(out, size);
+    k->dequantize[t->type](out, count, back);
+    double error = 0, sum = 0;
+    for (size_t i = 0; i < count; i++) error += (back[i] - x[i]) * (double)(back[i] - x[i]), sum += x[i] * (double)x[i];
+    if (!(error < 0.1 * sum)) {
+      printf("%s: type %u is encoded with an error of %g\n", k->name, t->type, sqrt(error / sum));
+      failures++;
+    }
+  }
+  free(x), free(weights), free(back), free(out);
+}
+
 int main(void) {
   static const char *names[] = {"portable", "avx2", "avxvnni", "avx512vnni", "neon-dotprod"};
   uint64_t expected = 0;
@@ -255,6 +279,7 @@ int main(void) {
       test_product(k, &types[t], 5, 1280);
       if (types[t].elements == 1) test_product(k, &types[t], 16, 301);
     }
+    for (size_t t = 0; t < sizeof types / sizeof *types; t++) test_encoding(k, &types[t], 5, 1280);
     for (size_t n = 2; n < 300; n += 31) test_rows(k, n);
     test_attention(k, 1, 64, 0, 1, 0);
     test_attention(k, 3, 64, 5, 50, 0);

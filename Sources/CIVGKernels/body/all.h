@@ -45,6 +45,9 @@
 #include "attention.h"
 #include "vocabulary.h"
 #include "training.h"
+#include "quantize_search.h"
+#include "quantize_blocks.h"
+#include "quantize_k.h"
 
 _Static_assert(CIVG_TILES * CIVG_SLICE_BLOCKS * sizeof(tile_block) <= CIVG_SCRATCH_BYTES, "a slice outgrows scratch");
 _Static_assert(CIVG_SLICE_COLUMNS * sizeof(v16f) <= CIVG_SCRATCH_BYTES, "a slice outgrows scratch");
@@ -60,6 +63,10 @@ _Static_assert(sizeof(civg_block) == 64 && sizeof(v16i) == 64, "a block of activ
                  [Q2_K] = matmul_Q2_K, [Q3_K] = matmul_Q3_K, [Q4_K] = matmul_Q4_K, [Q5_K] = matmul_Q5_K,   \
                  [Q6_K] = matmul_Q6_K},                                                                    \
       .dequantize = CIVG_DEQUANTIZE,                                                                       \
+      .quantize = {[F32] = store_F32, [F16] = store_F16, [BF16] = store_BF16, [Q4_0] = store_Q4_0,         \
+                   [Q4_1] = store_Q4_1, [Q5_0] = store_Q5_0, [Q5_1] = store_Q5_1, [Q8_0] = store_Q8_0,     \
+                   [Q2_K] = store_Q2_K, [Q3_K] = store_Q3_K, [Q4_K] = store_Q4_K, [Q5_K] = store_Q5_K,     \
+                   [Q6_K] = store_Q6_K},                                                                   \
       .quantize_row = quantize_row,                                                                        \
       .rms_norm = rms_norm,                                                                                \
       .layer_norm = layer_norm,                                                                            \

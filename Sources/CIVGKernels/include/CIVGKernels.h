@@ -165,6 +165,12 @@ typedef struct civg_kernels {
   /* out[i] = element i of a stored row of `columns` elements of that type. Indexed by ggml type id. */
   void (*dequantize[32])(const void *row, size_t columns, float *out);
 
+  /* Stores `rows` rows of `columns` floats, which follow each other, as a type has them: what dequantize makes of the
+   * result has the least error found, sum(weights[column] (x - dequantized)^2) of each block. weights: [columns], finite
+   * and not negative; NULL: all 1. All floats are finite, and within the type's range (at most 65504; 3.38e38 in BF16).
+   * columns: a multiple of the type's block. Indexed by ggml type id. */
+  void (*quantize[32])(const float *x, size_t rows, size_t columns, const float *weights, void *out);
+
   /* Rounds one row to blocks: scale = max(r, m / 128) / 127, where m is the block's largest magnitude and r that of the
    * elements outside the two groups; elements are rounded to nearest even. columns: a multiple of 32. A block with a
    * non-finite element has the scale NaN, so that a NaN is never lost; one whose m is below 1e-33 is zero. */
@@ -255,6 +261,10 @@ static inline civg_matmul_fn civg_kernels_matmul(const civg_kernels *table, uint
 typedef void (*civg_dequantize_fn)(const void *row, size_t columns, float *out);
 static inline civg_dequantize_fn civg_kernels_dequantize(const civg_kernels *table, uint32_t type) {
   return table->dequantize[type];
+}
+typedef void (*civg_quantize_fn)(const float *x, size_t rows, size_t columns, const float *weights, void *out);
+static inline civg_quantize_fn civg_kernels_quantize(const civg_kernels *table, uint32_t type) {
+  return table->quantize[type];
 }
 
 /* ---- System ---------------------------------------------------------------------------------------------- */

@@ -37,6 +37,7 @@ from ._managed import Managed
 from ._model import Adapter, HostedModel, Model, ModelInfo, ValueHead
 from ._plot import plot
 from ._prefer import Sample, Sampled, prefer, sample_rewards
+from ._quantize import Quantizer, QuantizeReport, quantize
 from ._results import Candidate, Completion, Step, Timings
 from ._sampling import SamplingOptions
 from ._scorer_command import CommandScorer
@@ -74,6 +75,8 @@ __all__ = [
     "ModelInfo",
     "NotFoundError",
     "OutOfMemoryError",
+    "QuantizeReport",
+    "Quantizer",
     "Role",
     "Sample",
     "Sampled",
@@ -96,6 +99,7 @@ __all__ = [
     "plot",
     "plot_methods",
     "prefer",
+    "quantize",
     "sample_rewards",
     "train",
 ]

@@ -634,6 +634,66 @@ class ivg_trainer_info(Structure):
         ("memory", c_uint64),
     )
 
+
+class ivg_quantizer(Structure):
+    """Opaque."""
+
+IVG_QUANTIZE_PURE = 1
+
+
+class ivg_quantize_options(Structure):
+    struct_size: int
+    flags: int
+    thread_count: int
+    reserved: int
+    type: bytes | None
+    output_type: bytes | None
+    embedding_type: bytes | None
+    importance_path: bytes | None
+    memory_budget: int
+    _fields_ = (
+        ("struct_size", c_uint32),
+        ("flags", c_uint32),
+        ("thread_count", c_uint32),
+        ("reserved", c_uint32),
+        ("type", c_char_p),
+        ("output_type", c_char_p),
+        ("embedding_type", c_char_p),
+        ("importance_path", c_char_p),
+        ("memory_budget", c_uint64),
+    )
+
+
+class ivg_quantize_report(Structure):
+    struct_size: int
+    ends_tensor: int
+    tensor_index: int
+    tensor_count: int
+    tensor: bytes | None
+    source_type: bytes | None
+    target_type: bytes | None
+    done: int
+    total: int
+    size_in: int
+    size_out: int
+    error: float
+    seconds: float
+    _fields_ = (
+        ("struct_size", c_uint32),
+        ("ends_tensor", c_uint32),
+        ("tensor_index", c_uint64),
+        ("tensor_count", c_uint64),
+        ("tensor", c_char_p),
+        ("source_type", c_char_p),
+        ("target_type", c_char_p),
+        ("done", c_uint64),
+        ("total", c_uint64),
+        ("size_in", c_uint64),
+        ("size_out", c_uint64),
+        ("error", c_double),
+        ("seconds", c_double),
+    )
+
 # name: (result, arguments)
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_version_number": (c_uint32, []),
@@ -702,4 +762,9 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_trainer_problem_count": (c_uint64, [POINTER(ivg_trainer)]),
     "ivg_trainer_problem": (c_int32, [POINTER(ivg_trainer), c_uint64, POINTER(ivg_trainer_problem_info), POINTER(POINTER(ivg_error))]),
     "ivg_trainer_describe": (None, [POINTER(ivg_trainer), POINTER(ivg_trainer_info)]),
+    "ivg_quantize_options_init": (None, [POINTER(ivg_quantize_options), c_uint32]),
+    "ivg_quantizer_create": (c_int32, [POINTER(POINTER(ivg_quantizer)), c_char_p, c_char_p, POINTER(ivg_quantize_options), POINTER(POINTER(ivg_error))]),
+    "ivg_quantizer_free": (None, [POINTER(ivg_quantizer)]),
+    "ivg_quantizer_next": (c_int32, [POINTER(ivg_quantizer), POINTER(ivg_quantize_report), POINTER(POINTER(ivg_error))]),
+    "ivg_quantizer_cancel": (None, [POINTER(ivg_quantizer)]),
 }

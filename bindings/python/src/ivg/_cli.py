@@ -44,6 +44,7 @@ from ivg._cli_convert import convert
 from ivg._cli_evaluate import evaluate
 from ivg._cli_plot import plot
 from ivg._cli_prefer import prefer
+from ivg._cli_quantize import quantize
 from ivg._cli_train import train
 from ivg._sampling import SamplingKeywords
 
@@ -385,6 +386,7 @@ app.command()(prefer)
 app.command()(evaluate)
 app.command()(plot)
 app.command()(convert)
+app.command()(quantize)
 app.add_typer(train)
 
 

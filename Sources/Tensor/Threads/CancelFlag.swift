@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A request to stop, raised by any thread or a signal handler and looked at once per layer.
+/// A request to stop, raised by any thread or a signal handler and looked at where work can stop.
 package final class CancelFlag: Sendable {
   private let raised = Atomic<Bool>(false)
 
