@@ -19,7 +19,8 @@ package final class Session {
   private let options: SessionOptions
   private var engines: [Engine] = []
   private var prefixes = PrefixCache()
-  package private(set) var search: Search?
+  /// The current request.
+  package private(set) var generation: (any Generation)?
   /// Pages that the host's own sequences hold.
   var sequencePages = 0
   /// Bytes that the current request was planned with.
@@ -37,6 +38,9 @@ package final class Session {
     if case .file = base.source { _ = try engine(for: base.trunk(for: "a session")) }
   }
 
+  /// The current request, if the search machine runs it.
+  package var search: Search? { generation as? Search }
+
   // MARK: Requests
 
   /// Starts a request; one that was under way is dropped. Computes nothing yet.
@@ -47,17 +51,17 @@ package final class Session {
   {
     try options.check(vocabularySize: base.tokenizer.vocabularySize)
     let request = try Request(base: base, prompt: prompt, options: options, guidance: guidance)
-    search = try start(request)
+    generation = try start(request)
   }
 
   /// The next step of the request, nil when it has ended.
   package func next() throws(IVGError) -> Step? {
-    guard let search else {
+    guard let generation else {
       throw IVGError(.invalidArgument, "no request has begun on this session")
     }
     clock?.start()
     defer { clock?.lap(.other) }
-    return try search.next()
+    return try generation.next()
   }
 
   /// Bytes beside the mapped files, as compared with the budget.
@@ -65,8 +69,8 @@ package final class Session {
 
   /// Plans memory, makes room and takes it.
   private func start(_ request: Request) throws(IVGError) -> Search {
-    keepPrefixes()
-    search = nil
+    generation?.keepPrefixes(in: &prefixes)
+    generation = nil
     plannedBytes = 0
     let plan = try MemoryPlan(request, options)
     guard plan.bytes <= budget else { throw plan.exceeded(budget) }
@@ -79,7 +83,7 @@ package final class Session {
       trunk throws(IVGError) in
       try engine(for: trunk)
     }
-    for track in search.tracks { prefixes.reuse(for: track) }
+    search.reusePrefixes(prefixes)
     return search
   }
 
@@ -107,15 +111,6 @@ package final class Session {
           "the request needs \(part.pages) pages of keys and values; \(free) of \(engine.pageLimit) "
             + "are free")
       }
-    }
-  }
-
-  /// Keeps what the current request computed for the next one that begins alike.
-  private func keepPrefixes() {
-    guard let search else { return }
-    let slot = search.isSingle || search.keptCount == 0 ? 0 : search.request.rowCount
-    for track in search.tracks where !track.isTextual {
-      prefixes.keep(track, slot: slot, row: search.rows[slot])
     }
   }
 
