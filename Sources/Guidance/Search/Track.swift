@@ -224,13 +224,5 @@ final class Track {
   }
 
   /// The error for logits or values that are no numbers.
-  func damaged() -> IVGError {
-    switch model.source {
-    case .hosted: IVGError(.callback, "the hosted model gave logits that are not numbers")
-    case .file:
-      IVGError(
-        .corruptFile,
-        "\(model.label): computes values that are not numbers; its weights are damaged")
-    }
-  }
+  func damaged() -> IVGError { model.damaged() }
 }

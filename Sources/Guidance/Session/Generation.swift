@@ -29,6 +29,8 @@ package protocol Generation: AnyObject {
   /// The base's prompt in its own tokens, and how many of them an earlier request had computed.
   var promptTokens: [Int32] { get }
   var reusedCount: Int { get }
+  /// What a nudger wrote of the text; nil without one.
+  var nudges: Nudges? { get }
   /// Tokens drawn over all rows.
   var drawnCount: Int { get }
   /// Seconds until the first token, and after it.

@@ -67,8 +67,30 @@ package final class Session {
   /// Bytes beside the mapped files, as compared with the budget.
   package var memoryUsed: Int { plannedBytes }
 
+  /// Starts what the request asks for.
+  private func start(_ request: Request) throws(IVGError) -> any Generation {
+    guard let nudging = request.nudging else { return try startSearch(request) }
+    let plan = try prepare(request)
+    let generation = try Nudging(request: request, options: nudging, plan: plan, cancel: cancel) {
+      trunk throws(IVGError) in
+      try engine(for: trunk)
+    }
+    generation.reusePrefixes(prefixes)
+    return generation
+  }
+
+  private func startSearch(_ request: Request) throws(IVGError) -> Search {
+    _ = try prepare(request)
+    let search = try Search(request: request, team: team, cancel: cancel, clock: clock) {
+      trunk throws(IVGError) in
+      try engine(for: trunk)
+    }
+    search.reusePrefixes(prefixes)
+    return search
+  }
+
   /// Plans memory, makes room and takes it.
-  private func start(_ request: Request) throws(IVGError) -> Search {
+  private func prepare(_ request: Request) throws(IVGError) -> MemoryPlan {
     generation?.keepPrefixes(in: &prefixes)
     generation = nil
     plannedBytes = 0
@@ -79,12 +101,7 @@ package final class Session {
       try engine(for: part.trunk).reserve(logitRows: part.logitRows, results: part.results)
     }
     plannedBytes = plan.bytes
-    let search = try Search(request: request, team: team, cancel: cancel, clock: clock) {
-      trunk throws(IVGError) in
-      try engine(for: trunk)
-    }
-    search.reusePrefixes(prefixes)
-    return search
+    return plan
   }
 
   /// Lets go of what is only kept for later requests, as far as the plan needs its memory.
@@ -134,7 +151,7 @@ package final class Session {
       guard request.namesScores else {
         throw IVGError(.invalidArgument, "the guidance has no part in the role SCORE")
       }
-      let search = try start(request)
+      let search = try startSearch(request)
       do {
         scores += try search.score(texts: part, ended: ended)
       } catch {
