@@ -7,6 +7,8 @@ final class SessionHandle {
   /// Lent out in a step.
   private var text: UnsafeMutablePointer<CChar>  // [textCapacity]
   private var textCapacity = 1024
+  /// Lent out as the nudger's part of a text.
+  private var spans: UnsafeMutablePointer<ivg_span>?
   /// Lent out as candidates, until the next call that changes the session.
   private var candidates: [CandidateBuffers] = []
 
@@ -15,7 +17,10 @@ final class SessionHandle {
     text = .allocate(capacity: textCapacity)
   }
 
-  deinit { text.deallocate() }
+  deinit {
+    text.deallocate()
+    spans?.deallocate()
+  }
 
   static func of(_ pointer: OpaquePointer) -> SessionHandle {
     Handle.object(pointer, as: SessionHandle.self)
@@ -33,6 +38,19 @@ final class SessionHandle {
     }
     for index in bytes.indices { text[index] = CChar(bitPattern: bytes[index]) }
     return UnsafePointer(text)
+  }
+
+  func lend(_ nudges: Nudges) -> UnsafePointer<ivg_span>? {
+    spans?.deallocate()
+    spans = nil
+    if nudges.spans.isEmpty { return nil }
+    let lent = UnsafeMutablePointer<ivg_span>.allocate(capacity: nudges.spans.count)
+    for (index, span) in nudges.spans.enumerated() {
+      (lent + index).initialize(
+        to: ivg_span(start: UInt64(span.lowerBound), length: UInt64(span.count)))
+    }
+    spans = lent
+    return UnsafePointer(lent)
   }
 
   func lend(_ candidate: Candidate) -> CandidateBuffers {

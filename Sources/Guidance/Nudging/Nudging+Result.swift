@@ -8,6 +8,11 @@ package struct Nudges {
   package var spans: [Range<Int>] = []
   /// Of the answer's tokens.
   package var share = 0.0
+
+  package init(spans: [Range<Int>] = [], share: Double = 0) {
+    self.spans = spans
+    self.share = share
+  }
 }
 
 /// Reading the answer.
