@@ -349,6 +349,7 @@ IVG_API void ivg_value_head_free(ivg_value_head *IVG_NULLABLE head) IVG_NOEXCEPT
  *     chunk-level beam search   any, SCORE                           W              K       L
  *     IVG                       implicit TILT + explicit SCORE       W              K       L
  *     n samples, all kept       none, or TILT                        n              1       0
+ *     nudging                   ivg_guidance_set_nudging, alone      1              1       0
  *
  * Good starts: short text W 4, K 4, L 5; chat W 2, K 2, L 30; best of 16; weight 1.
  *
@@ -419,7 +420,29 @@ typedef struct ivg_scorer_options {
   void (*IVG_NULLABLE finalizer)(void *IVG_NULLABLE user_data); /* called when the last user of the guidance is gone */
 } ivg_scorer_options;
 
+/* Nudging (arXiv 2410.09300): where the base's most probable token has a probability below `threshold`, a small tuned
+ * model, the nudger, writes the next words; the base goes on where its next token agrees with the nudger's next word,
+ * or is probable enough. Needs no training and no common vocabulary: the two exchange text. Always greedy; only the
+ * nudger ends the answer.
+ *
+ * Each round the nudger drafts `burst` tokens, its first word is taken, the base is asked about all further words in one
+ * pass, and goes on from where it takes over until it is below `threshold` again, or repeats itself. Text without spaces
+ * (Chinese, Japanese, Thai) is handed over between characters. A repetition of 30 characters or more at the end of the
+ * finished text is taken off the candidate's text; steps have brought it. */
+typedef struct ivg_nudging_options {
+  uint32_t struct_size;
+  uint32_t burst;                                    /* tokens that one side draws at a time, at most 1024; 0: 16      */
+  const ivg_model *IVG_NULLABLE nudger_model;        /* NULL: the adapter's model. One of the two is required          */
+  const ivg_adapter *IVG_NULLABLE nudger_adapter;    /* NULL: none                                                     */
+  const char *IVG_NULLABLE nudger_template;          /* NULL: {prompt}; the base's is in ivg_generate_options          */
+  float threshold;                                   /* gamma; above 1: always nudged; 0: 0.3; IVG_THRESHOLD_NEVER: 0  */
+  uint32_t max_rounds;                               /* 0: 150                                                         */
+} ivg_nudging_options;
+
+#define IVG_THRESHOLD_NEVER (-1.0f) /* a threshold that no probability is below */
+
 /* ..._init(): fill a struct with the defaults. Since 0.1. */
+IVG_API void ivg_nudging_options_init(ivg_nudging_options *options, uint32_t struct_size) IVG_NOEXCEPT;
 IVG_API void ivg_guidance_options_init(ivg_guidance_options *options, uint32_t struct_size) IVG_NOEXCEPT;
 IVG_API void ivg_implicit_options_init(ivg_implicit_options *options, uint32_t struct_size) IVG_NOEXCEPT;
 IVG_API void ivg_explicit_options_init(ivg_explicit_options *options, uint32_t struct_size) IVG_NOEXCEPT;
@@ -452,6 +475,18 @@ IVG_API IVG_MUST_USE ivg_status ivg_guidance_add_explicit(ivg_guidance *guidance
 IVG_API IVG_MUST_USE ivg_status ivg_guidance_add_scorer(ivg_guidance *guidance,
                                                         const ivg_scorer_options *options, double weight,
                                                         ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* ivg_guidance_set_nudging(): has a small model nudge the base. Setting it again replaces it. Since 0.1.
+ *
+ * Stands alone: a guidance with nudging has no parts and no search. Of ivg_generate_options it takes max_tokens (tokens of
+ * both sides, each in its own vocabulary), prompt_template, stop_strings and IVG_GENERATE_IGNORE_END; end_tokens and
+ * banned_tokens if the nudger has the base's vocabulary. Anything that asks for another way of drawing than greedy is an
+ * error of ivg_session_begin.
+ * Returns: IVG_OK; INVALID_ARGUMENT naming the field, or the part or option of the search that stands in the way;
+ *          MISMATCH if the adapter is for another model. Ownership: keeps model and adapter alive. */
+IVG_API IVG_MUST_USE ivg_status ivg_guidance_set_nudging(ivg_guidance *guidance,
+                                                         const ivg_nudging_options *options,
+                                                         ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
 
 /* ---- 8 Sessions ----------------------------------------------------------------------------------------- */
 
@@ -533,16 +568,22 @@ enum {
   IVG_FINISH_NONE = 0,   /* not finished                       */
   IVG_FINISH_END = 1,    /* an end token (not part of the text) */
   IVG_FINISH_STOP = 2,   /* a stop string (not part of the text) */
-  IVG_FINISH_LENGTH = 3  /* max_tokens                         */
+  IVG_FINISH_LENGTH = 3, /* max_tokens                         */
+  IVG_FINISH_REPEAT = 4, /* the nudger said the same a fourth time in a row (not part of the text) */
+  IVG_FINISH_ROUNDS = 5  /* ivg_nudging_options.max_rounds     */
 };
 
-enum { IVG_STEP_TOKEN = 0, IVG_STEP_CHUNK = 1 };
+enum {
+  IVG_STEP_TOKEN = 0, /* a token; with nudging text of the base                              */
+  IVG_STEP_CHUNK = 1, /* a selection of rows                                                 */
+  IVG_STEP_NUDGE = 2  /* text of the nudger: some words, or nothing where only the end is new */
+};
 
 /* What ivg_session_next() brought. `struct_size` is set by the caller before the first call. */
 typedef struct ivg_step {
   uint32_t struct_size;
-  uint32_t kind;          /* IVG_STEP_TOKEN with one row, IVG_STEP_CHUNK (a selection) with more             */
-  int32_t token;          /* the token; -1 for a chunk                                                       */
+  uint32_t kind;          /* IVG_STEP_TOKEN with one row, IVG_STEP_CHUNK with more, ..._NUDGE                 */
+  int32_t token;          /* the token; -1 for a chunk, a nudge, and text alone that was held back           */
   uint32_t finish_reason; /* IVG_FINISH_...: not NONE in the last step                                       */
   float log_probability;  /* of `token` under the guided distribution at temperature 1, untruncated          */
   uint32_t top_count;     /* entries of the two arrays below                                                 */
@@ -576,7 +617,9 @@ IVG_API IVG_MUST_USE ivg_status ivg_session_begin(ivg_session *session, const ch
  * an incomplete code point, or (several rows) while kept rows differ in it; the last step brings the rest.
  * Returns: IVG_OK and fills `step`; IVG_DONE when the text has ended (and ever after); CANCELLED, after which the
  *          call may be repeated; CALLBACK; INVALID_ARGUMENT without a begun request; CONTEXT_FULL or OUT_OF_MEMORY if a
- *          SCORE part of another vocabulary needs more tokens for the text than its model, or the budget, holds.
+ *          SCORE part of another vocabulary needs more tokens for the text than its model, or the budget, holds;
+ *          CONTEXT_FULL if one side of nudging needs more tokens for the other's text than its context holds, or more
+ *          than 16 (with one vocabulary: 4) for each of max_tokens.
  * Ownership: pointers in `step` are borrowed until the next call on the session. */
 IVG_API IVG_MUST_USE ivg_status ivg_session_next(ivg_session *session, ivg_step *step,
                                                  ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
@@ -617,7 +660,8 @@ typedef struct ivg_candidate {
   double log_probability;  /* sum over its tokens                                               */
   const char *IVG_NULLABLE text; /* without stop string and end token; invalid bytes as U+FFFD  */
   size_t text_length;
-  const int32_t *IVG_NULLABLE tokens; /* [token_count] with the end token, if that was its end   */
+  const int32_t *IVG_NULLABLE tokens; /* [token_count] with the end token, if that was its end; with nudging those
+                                         of the nudger in its own vocabulary                    */
   size_t token_count;
   const float *IVG_NULLABLE log_probabilities;      /* [token_count]                             */
   const float *IVG_NULLABLE base_log_probabilities; /* [token_count] with IVG_GENERATE_ATTRIBUTION */
@@ -658,6 +702,22 @@ IVG_API IVG_MUST_USE ivg_status ivg_session_timings(const ivg_session *session, 
 IVG_API IVG_MUST_USE ivg_status ivg_session_candidate(ivg_session *session, uint32_t index,
                                                       ivg_candidate *candidate,
                                                       ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* Some bytes of a text. */
+typedef struct ivg_span {
+  uint64_t start;
+  uint64_t length;
+} ivg_span;
+
+/* ivg_session_nudges(): which bytes of the candidate's text the nudger wrote, in order. Since 0.1.
+ *
+ * `*share` receives the nudger's share of the answer's tokens, 0 ... 1; its end token counts. Without nudging both are 0.
+ * Returns: IVG_OK; INVALID_ARGUMENT without a begun request. Ownership: `*spans`, [*count], is borrowed until the next
+ * call on the session. */
+IVG_API IVG_MUST_USE ivg_status ivg_session_nudges(ivg_session *session,
+                                                   const ivg_span *IVG_NULLABLE *IVG_NONNULL spans,
+                                                   size_t *count, double *share,
+                                                   ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
 
 /* ---- 11 Sequences --------------------------------------------------------------------------------------- */
 

@@ -66,7 +66,7 @@ private func role(_ bits: UInt32, default: Role) throws(IVGError) -> Role {
 }
 
 /// One side of an implicit value; nil if nothing of it is given.
-private func guide(
+func guide(
   _ model: OpaquePointer?, _ adapter: OpaquePointer?, _ template: UnsafePointer<CChar>?
 ) throws(IVGError) -> Guide? {
   if model == nil, adapter == nil, template == nil { return nil }

@@ -7,6 +7,8 @@ final class SessionHandle {
   /// Lent out in a step.
   private var text: UnsafeMutablePointer<CChar>  // [textCapacity]
   private var textCapacity = 1024
+  /// Lent out as the nudger's part of a text.
+  private var spans: UnsafeMutablePointer<ivg_span>?
   /// Lent out as candidates, until the next call that changes the session.
   private var candidates: [CandidateBuffers] = []
 
@@ -15,7 +17,10 @@ final class SessionHandle {
     text = .allocate(capacity: textCapacity)
   }
 
-  deinit { text.deallocate() }
+  deinit {
+    text.deallocate()
+    spans?.deallocate()
+  }
 
   static func of(_ pointer: OpaquePointer) -> SessionHandle {
     Handle.object(pointer, as: SessionHandle.self)
@@ -33,6 +38,19 @@ final class SessionHandle {
     }
     for index in bytes.indices { text[index] = CChar(bitPattern: bytes[index]) }
     return UnsafePointer(text)
+  }
+
+  func lend(_ nudges: Nudges) -> UnsafePointer<ivg_span>? {
+    spans?.deallocate()
+    spans = nil
+    if nudges.spans.isEmpty { return nil }
+    let lent = UnsafeMutablePointer<ivg_span>.allocate(capacity: nudges.spans.count)
+    for (index, span) in nudges.spans.enumerated() {
+      (lent + index).initialize(
+        to: ivg_span(start: UInt64(span.lowerBound), length: UInt64(span.count)))
+    }
+    spans = lent
+    return UnsafePointer(lent)
   }
 
   func lend(_ candidate: Candidate) -> CandidateBuffers {
@@ -139,16 +157,16 @@ public func ivg_session_next(
     // Before anything is drawn: a step that cannot be written must not cost its token.
     _ = try Struct.size(of: UnsafeRawPointer(step), "ivg_step")
     handle.forgetCandidates()
-    guard let made = try handle.session.next(), let search = handle.session.search else {
+    guard let made = try handle.session.next(), let generation = handle.session.generation else {
       return ivg_status(IVG_DONE)
     }
     let value = ivg_step(
       struct_size: 0, kind: made.kind.rawValue, token: made.token,
       finish_reason: made.finish.rawValue, log_probability: made.logProbability,
-      top_count: UInt32(search.alternatives.count), value: made.value,
-      text: handle.lend(search.text), text_length: search.text.count - 1,
-      top_tokens: search.alternatives.tokens,
-      top_log_probabilities: search.alternatives.logProbabilities)
+      top_count: UInt32(generation.alternatives.count), value: made.value,
+      text: handle.lend(generation.text), text_length: generation.text.count - 1,
+      top_tokens: generation.alternatives.tokens,
+      top_log_probabilities: generation.alternatives.logProbabilities)
     try Struct.write(value, to: step, "ivg_step")
     return ivg_status(IVG_OK)
   }
@@ -161,15 +179,16 @@ public func ivg_session_result(
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
     let session = SessionHandle.of(session).session
-    guard let search = session.search else {
+    guard let generation = session.generation else {
       throw IVGError(.invalidArgument, "no request has begun on this session")
     }
     let value = ivg_result(
-      struct_size: 0, candidate_count: UInt32(search.candidateCount),
-      finish_reason: search.finish.rawValue, guide_count: UInt32(search.partCount),
-      prompt_token_count: UInt64(search.promptCount),
-      reused_token_count: UInt64(search.reusedCount), token_count: UInt64(search.drawnCount),
-      prompt_seconds: search.times.prompt, generate_seconds: search.times.generate,
+      struct_size: 0, candidate_count: UInt32(generation.candidateCount),
+      finish_reason: generation.finish.rawValue, guide_count: UInt32(generation.partCount),
+      prompt_token_count: UInt64(generation.promptTokens.count),
+      reused_token_count: UInt64(generation.reusedCount),
+      token_count: UInt64(generation.drawnCount),
+      prompt_seconds: generation.times.prompt, generate_seconds: generation.times.generate,
       memory_used: UInt64(session.memoryUsed))
     try Struct.write(value, to: result, "ivg_result")
     return ivg_status(IVG_OK)
@@ -204,10 +223,10 @@ public func ivg_session_candidate(
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
     let handle = SessionHandle.of(session)
-    guard let found = handle.session.search?.candidate(Int(index)) else {
+    guard let found = handle.session.generation?.candidate(Int(index)) else {
       throw IVGError(
         .invalidArgument,
-        "candidate \(index): the session has \(handle.session.search?.candidateCount ?? 0)")
+        "candidate \(index): the session has \(handle.session.generation?.candidateCount ?? 0)")
     }
     let buffers = handle.lend(found)
     let value = ivg_candidate(

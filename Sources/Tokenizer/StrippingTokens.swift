@@ -11,11 +11,8 @@ struct StrippingTokens: Sendable {
 
   /// Those among `specials` of the model in `file`. Throws `.corruptFile` if its name is no text.
   init(file: GGUFFile, vocabulary: Vocabulary, specials: [Int32]) throws(IVGError) {
-    let name = Array((try file.metadata.string("general.name") ?? "").lowercased().utf8)
-    let isPhi = name.indices.contains { start in
-      name[start...].starts(with: "phi-3".utf8) || name[start...].starts(with: "phi3".utf8)
-    }
-    guard isPhi else {
+    let name = (try file.metadata.string("general.name") ?? "").lowercased()
+    guard name.has(part: "phi-3") || name.has(part: "phi3") else {
       ids = []
       return
     }

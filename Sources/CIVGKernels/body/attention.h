@@ -18,7 +18,7 @@ CIVG_INLINE const uint8_t *page_of(const civg_attention *a, size_t n, size_t pag
 }
 
 /* Sixteen stored numbers. wide: floats, else halves. */
-CIVG_INLINE v16f stored16(int wide, const uint8_t *p) {
+CIVG_INLINE v16f load_stored16(int wide, const uint8_t *p) {
   return wide ? load16f((const float *)(const void *)p) : half16(load16h(p));
 }
 CIVG_INLINE size_t stored_size(int wide) { return wide ? 4 : 2; }
@@ -49,7 +49,7 @@ CIVG_INLINE void score_some(int wide, int H, int P, const civg_attention *a, siz
   for (size_t d = 0; d < a->head_dim; d++) {
     v16f key[4];
     CIVG_UNROLL for (int p = 0; p < P; p++) {
-      key[p] = stored16(wide, keys[p] + d * 16 * size);
+      key[p] = load_stored16(wide, keys[p] + d * 16 * size);
       if (wide || d % 2 == 0) {
         __builtin_prefetch(next[p] + d * 16 * size, 0, 3);
         __builtin_prefetch(values[p] + d * 16 * size, 0, 2);
@@ -119,7 +119,7 @@ CIVG_INLINE void mix_some(int wide, int H, int D, const civg_attention *a, size_
         value = copy;
       }
       v16f v[4];
-      CIVG_UNROLL for (int i = 0; i < D; i++) v[i] = stored16(wide, value + 16 * size * (size_t)i);
+      CIVG_UNROLL for (int i = 0; i < D; i++) v[i] = load_stored16(wide, value + 16 * size * (size_t)i);
       CIVG_UNROLL for (int h = 0; h < H; h++) {
         v16f w = splat(weight[h][t]);
         CIVG_UNROLL for (int i = 0; i < D; i++) acc[h][i] = fma16(w, v[i], acc[h][i]);

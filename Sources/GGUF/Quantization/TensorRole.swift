@@ -1,3 +1,5 @@
+import Tensor
+
 /// What a tensor does in a model, as far as it decides how many bits its numbers get.
 enum TensorRole {
   case embedding
@@ -24,9 +26,9 @@ enum TensorRole {
       self = .output
     } else if name == "token_embd.weight" || name == "per_layer_token_embd.weight" {
       self = .embedding
-    } else if Self.keptParts.contains(where: { name.contains($0) }) {
+    } else if Self.keptParts.contains(where: { name.has(part: $0) }) {
       self = .kept
-    } else if let found = Self.parts.first(where: { name.contains($0.part) }) {
+    } else if let found = Self.parts.first(where: { name.has(part: $0.part) }) {
       self = found.role
     } else {
       self = .matrix

@@ -44,8 +44,8 @@ package struct GenerateOptions {
 
 /// How a token is drawn from logits.
 package struct SamplingOptions: Sendable {
-  /// 0: always the most probable token.
-  package var temperature: Float = 0.7
+  /// 0: always the most probable token; nil: 0.7, or 0 where the method knows nothing else.
+  package var temperature: Float?
   /// nil: the whole vocabulary.
   package var topK: Int? = 50
   package var topP: Float = 1
@@ -56,7 +56,7 @@ package struct SamplingOptions: Sendable {
 
   func check() throws(IVGError) {
     let bounds: [(String, Float, ClosedRange<Float>)] = [
-      ("temperature", temperature, 0...1000), ("top_p", topP, 0...1), ("min_p", minP, 0...1),
+      ("temperature", temperature ?? 0.7, 0...1000), ("top_p", topP, 0...1), ("min_p", minP, 0...1),
       ("repetition_penalty", repetitionPenalty, 0.01...100),
     ]
     for (name, value, range) in bounds where !range.contains(value) {

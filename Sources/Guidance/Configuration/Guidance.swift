@@ -2,21 +2,45 @@ import Tensor
 import Transformer
 
 /// What "better" means and how to search for it: values with weights and roles, and the corner of the
-/// one search machine. Immutable once a session has used it.
+/// one search machine; or nudging, which stands alone. Immutable once a session has used it.
 package final class Guidance: @unchecked Sendable {
   package let search: SearchOptions
   package private(set) var parts: [Part] = []
+  package private(set) var nudging: NudgingOptions?
 
   package init(search: SearchOptions) { self.search = search }
 
   /// Adds a part; parts are numbered in the order they are added.
   ///
-  /// Throws `.invalidArgument` for a weight that is not finite.
+  /// Throws `.invalidArgument` for a weight that is not finite, or beside nudging.
   package func add(_ part: Part) throws(IVGError) {
+    guard nudging == nil else {
+      throw IVGError(
+        .invalidArgument, "the guidance has nudging, which no other part stands beside")
+    }
     guard Float(part.weight).isFinite else {
       throw IVGError(.invalidArgument, "a weight is \(part.weight); it must be finite")
     }
     parts.append(part)
+  }
+
+  /// Has a small model nudge the base, in place of a search.
+  ///
+  /// Throws `.invalidArgument` naming what stands in the way: parts, or options of a search.
+  package func set(_ nudging: NudgingOptions) throws(IVGError) {
+    let others = [
+      ("parts", parts.count, 0), ("width", search.width, 1), ("successors", search.successors, 1),
+      ("chunk", search.chunk ?? 0, 0), ("finished_rows", Int(search.finishedRows.rawValue), 0),
+      ("dedupe", search.dedupe ? 1 : 0, 0), ("candidates", Int(search.candidates.rawValue), 0),
+    ]
+    if let (name, value, _) = others.first(where: { $0.1 != $0.2 }) {
+      throw IVGError(
+        .invalidArgument,
+        name == "parts"
+          ? "the guidance has \(value) parts; nudging stands alone"
+          : "the guidance's \(name) is \(value); nudging has no search")
+    }
+    self.nudging = nudging
   }
 }
 

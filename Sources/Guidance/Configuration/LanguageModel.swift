@@ -63,6 +63,16 @@ package final class LanguageModel: @unchecked Sendable {
     }
   }
 
+  /// The error for logits or values that are no numbers.
+  func damaged() -> IVGError {
+    switch source {
+    case .hosted: IVGError(.callback, "the hosted model gave logits that are not numbers")
+    case .file:
+      IVGError(
+        .corruptFile, "\(label): computes values that are not numbers; its weights are damaged")
+    }
+  }
+
   /// What errors call it.
   package var label: String {
     switch source {

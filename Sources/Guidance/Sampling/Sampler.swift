@@ -8,6 +8,7 @@ import Tensor
 /// Buffers are taken once. Threads: one at a time.
 package final class Sampler {
   private let options: SamplingOptions
+  private let temperature: Float
   private let random: RandomStream
   private let kernels = Kernels.current
   private let ids: UnsafeMutablePointer<Int32>  // [capacity]
@@ -16,6 +17,7 @@ package final class Sampler {
 
   package init(options: SamplingOptions, seed: UInt64, vocabularySize: Int) {
     self.options = options
+    temperature = options.temperature ?? 0.7
     random = RandomStream(seed: seed)
     let sorts = options.topP < 1 || options.topK != nil
     capacity = sorts ? min(options.topK ?? vocabularySize, vocabularySize) : 1
@@ -35,7 +37,7 @@ package final class Sampler {
 
   /// The token for `row` at `position` from `logits` [count], or nil if every logit is −infinity.
   package func draw(_ logits: UnsafePointer<Float>, count: Int, row: Int, position: Int) -> Int32? {
-    if options.temperature == 0 {
+    if temperature == 0 {
       let best = kernels.table.pointee.argmax(logits, count)
       return logits[best] > -.infinity ? Int32(best) : nil
     }
@@ -49,7 +51,7 @@ package final class Sampler {
 
   /// exp((logit − largest) / temperature)
   private func weight(_ logit: Float, _ largest: Float) -> Double {
-    exp(Double(logit - largest) / Double(options.temperature))
+    exp(Double(logit - largest) / Double(temperature))
   }
 
   private func drawSorted(_ found: Int, _ uniform: Double) -> Int32 {

@@ -50,6 +50,8 @@ struct Request {
   let search: SearchOptions
   let prompt: [UInt8]
   let base: LanguageModel
+  /// Set for a request of two sides instead of rows: its tracks are then base and nudger.
+  let nudging: NudgingOptions?
   private(set) var tracks: [TrackPlan] = []
   private(set) var implicits: [ImplicitPlan] = []
   private(set) var explicits: [ExplicitPlan] = []
@@ -81,6 +83,7 @@ struct Request {
     self.base = base
     self.prompt = prompt
     self.options = options
+    nudging = asTexts ? nil : guidance?.nudging
     if let search = search ?? guidance?.search {
       self.search = search
     } else {
@@ -93,6 +96,7 @@ struct Request {
     baseTrack.needsLogits = !asTexts
     baseTrack.needsLogProbabilities = options.keepsAttribution && !asTexts
     tracks = [baseTrack]
+    if let nudging { try add(nudging) }
     // A weight of zero switches a part off.
     for part in guidance?.parts ?? [] {
       namesScores = namesScores || part.role.contains(.score)
@@ -110,6 +114,20 @@ struct Request {
         if part.weight != 0 { scorers.append((scorer, part.weight)) }
       }
     }
+  }
+
+  private mutating func add(_ nudging: NudgingOptions) throws(IVGError) {
+    try nudging.check(options)
+    var nudger = try plan(
+      nudging.nudger, needsOneVocabulary: false, asTexts: false, scores: false)
+    nudger.needsLogits = true
+    let ids = [("end_tokens", options.endTokens), ("banned_tokens", options.bannedTokens)]
+    if nudger.isTextual, let (name, _) = ids.first(where: { !$0.1.isEmpty }) {
+      throw IVGError(
+        .unsupported,
+        "\(name) are tokens of the base; the nudger \(nudger.model.label) has another vocabulary")
+    }
+    tracks.append(nudger)
   }
 
   private mutating func add(_ value: ImplicitValue, _ part: Part, _ index: Int, _ asTexts: Bool)

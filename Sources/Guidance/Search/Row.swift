@@ -6,6 +6,10 @@ package enum FinishReason: UInt32, Sendable {
   case end = 1
   case stop = 2
   case length = 3
+  /// The nudger repeated itself.
+  case repetition = 4
+  /// Nudging had as many rounds as it may.
+  case rounds = 5
 }
 
 /// One candidate answer: its tokens and text so far. Buffers are taken once; copying a row allocates

@@ -90,7 +90,7 @@ extension Search {
 
 extension Search {
   /// To be called before another user of an engine runs it: the logits in hand are about to go.
-  func forgetLogits(of engine: Engine) {
+  package func forgetLogits(of engine: Engine) {
     for track in tracks where track.engine === engine {
       for slot in track.states.indices { track.states[slot].position = -1 }
     }

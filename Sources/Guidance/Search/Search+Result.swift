@@ -27,6 +27,7 @@ extension Search {
     candidateCount == 0 ? .none : rows[isSingle ? 0 : request.rowCount].finish
   }
 
+  package var nudges: Nudges? { nil }
   package var partCount: Int { request.partCount }
   /// The base's prompt in its own tokens.
   package var promptTokens: [Int32] { tracks[0].prompt }

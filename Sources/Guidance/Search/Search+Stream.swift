@@ -5,10 +5,12 @@ package struct Step {
   package enum Kind: UInt32 {
     case token = 0
     case chunk = 1
+    /// Text of the nudger.
+    case nudge = 2
   }
 
   package var kind: Kind
-  /// −1 for a chunk.
+  /// −1 for a chunk and for text of several tokens.
   package var token: Int32
   package var finish: FinishReason
   package var logProbability: Float

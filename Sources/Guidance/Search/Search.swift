@@ -13,7 +13,7 @@ import Transformer
 ///
 /// Files: this one drives the stages; `Search+Forward`, `Search+Sample`, `Search+Score` and
 /// `Search+Select` are the stages; `Search+Stream` turns rows into text.
-package final class Search {
+package final class Search: Generation {
   enum Stage { case prompt, forward, sample, score, done }
 
   let request: Request

@@ -56,8 +56,6 @@ final class Track {
   var scoreHead: ValueHead?
 
   var states: [State]
-  /// See `Trunk.isLong`.
-  private(set) var isLong = false
   /// Tokens of the prompt that were taken from an earlier request.
   var reusedCount = 0
 
@@ -76,7 +74,6 @@ final class Track {
     totals = .allocate(capacity: slots)
     totals.initialize(repeating: .nan, count: slots)
     if let engine {
-      isLong = engine.trunk.isLong(prompt.count + capacity)
       for slot in 0..<slots {
         states[slot].sequence = engine.makeSequence(
           adapter: adapter, longest: prompt.count + capacity)
@@ -231,13 +228,5 @@ final class Track {
   }
 
   /// The error for logits or values that are no numbers.
-  func damaged() -> IVGError {
-    switch model.source {
-    case .hosted: IVGError(.callback, "the hosted model gave logits that are not numbers")
-    case .file:
-      IVGError(
-        .corruptFile,
-        "\(model.label): computes values that are not numbers; its weights are damaged")
-    }
-  }
+  func damaged() -> IVGError { model.damaged() }
 }

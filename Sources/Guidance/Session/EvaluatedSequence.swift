@@ -64,7 +64,7 @@ package final class EvaluatedSequence {
           + "\(engine.contextLength) tokens")
     }
     try session.reserveSequencePages(tokens.count / Engine.tokensPerPage + 2, on: engine)
-    session.search?.forgetLogits(of: engine)
+    session.generation?.forgetLogits(of: engine)
     try engine.reserve(logitRows: 1, results: 0)
     let before = engine.usedPages
     defer { session.sequencePages += engine.usedPages - before }

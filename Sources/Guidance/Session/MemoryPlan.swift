@@ -15,6 +15,8 @@ package struct MemoryPlan {
 
   private(set) var trunks: [TrunkPart] = []
   package private(set) var bytes = 0
+  /// Most tokens of prompt and answer of the base and of the nudger, in a request with nudging.
+  private(set) var nudgingLimits: [Int] = []
 
   /// Throws `.contextFull` if a prompt and the tokens to come exceed a model's context.
   /// `promptCount`: plans for prompts of that many tokens (beside templates) rather than the
@@ -23,7 +25,10 @@ package struct MemoryPlan {
     let slots = request.slotCount
     let maximum = request.options.maximumTokens
     let perPage = Engine.tokensPerPage
-    for track in request.tracks where track.isNeeded {
+    if let nudging = request.nudging {
+      for index in request.tracks.indices { try add(request, index, nudging, options, promptCount) }
+    }
+    for track in request.tracks where track.isNeeded && request.nudging == nil {
       let prompt = track.prompt.count + (promptCount ?? 0)
       guard case .file(let model) = track.model.source, let trunk = model.trunk else {
         try Self.checkHosted(track, prompt, maximum)
@@ -71,7 +76,51 @@ package struct MemoryPlan {
       bytes += trunks[index].bytes
     }
     bytes += slots * (Row.bytes(capacity: maximum) + maximum * 8 * request.tracks.count)
+    guard request.nudging == nil else { return }
     bytes += Drawer.count(for: request, threadCount: options.threadCount) * Drawer.bytes(request)
+  }
+
+  /// One side of nudging. A text that the other side wrote may be more tokens to it than to the other: by how
+  /// much is bounded here, and what goes beyond is an error of the request.
+  private mutating func add(
+    _ request: Request, _ index: Int, _ nudging: NudgingOptions, _ options: SessionOptions,
+    _ promptCount: Int?
+  ) throws(IVGError) {
+    let track = request.tracks[index]
+    let maximum = request.options.maximumTokens
+    let prompt = track.prompt.count + (promptCount ?? 0)
+    let perToken = request.tracks[1].isTextual ? 16 : 4
+    let context: Int
+    switch track.model.source {
+    case .hosted(let host): context = host.contextLength
+    case .file: context = try Self.contextLength(of: track.model.trunk(for: "nudging"), options)
+    }
+    guard prompt + maximum <= context || track.isTextual && prompt < context else {
+      throw IVGError(
+        .contextFull,
+        "\(track.model.label): a prompt of \(prompt) tokens and max_tokens \(maximum) exceed the "
+          + "context of \(context) tokens")
+    }
+    let limit = min(context, prompt + maximum * perToken + nudging.burst)
+    nudgingLimits.append(limit)
+    bytes += limit * 64 + maximum * 256
+    let group = NudgingSide.groupLimit
+    guard case .file(let model) = track.model.source, let trunk = model.trunk else {
+      bytes += group * track.model.outputSize * 4
+      return
+    }
+    let perPage = Engine.tokensPerPage
+    var part = TrunkPart(trunk: trunk)
+    let known = trunks.firstIndex { $0.trunk === trunk }
+    if let known { part = trunks[known] }
+    part.pages += limit / perPage + 2
+    part.sequences += 1
+    part.logitRows += index == 0 ? group : 1
+    if index == 0 {
+      part.pages += group * (NudgingSide.forkTokens / perPage + 2)
+      part.sequences += group
+    }
+    if let known { trunks[known] = part } else { trunks.append(part) }
   }
 
   private static func checkHosted(_ track: Request.TrackPlan, _ prompt: Int, _ maximum: Int)

@@ -19,7 +19,8 @@ package final class Session {
   private let options: SessionOptions
   private var engines: [Engine] = []
   private var prefixes = PrefixCache()
-  package private(set) var search: Search?
+  /// The current request.
+  package private(set) var generation: (any Generation)?
   /// Pages that the host's own sequences hold.
   var sequencePages = 0
   /// Bytes that the current request was planned with.
@@ -37,6 +38,9 @@ package final class Session {
     if case .file = base.source { _ = try engine(for: base.trunk(for: "a session")) }
   }
 
+  /// The current request, if the search machine runs it.
+  package var search: Search? { generation as? Search }
+
   // MARK: Requests
 
   /// Starts a request; one that was under way is dropped. Computes nothing yet.
@@ -47,26 +51,48 @@ package final class Session {
   {
     try options.check(vocabularySize: base.tokenizer.vocabularySize)
     let request = try Request(base: base, prompt: prompt, options: options, guidance: guidance)
-    search = try start(request)
+    generation = try start(request)
   }
 
   /// The next step of the request, nil when it has ended.
   package func next() throws(IVGError) -> Step? {
-    guard let search else {
+    guard let generation else {
       throw IVGError(.invalidArgument, "no request has begun on this session")
     }
     clock?.start()
     defer { clock?.lap(.other) }
-    return try search.next()
+    return try generation.next()
   }
 
   /// Bytes beside the mapped files, as compared with the budget.
   package var memoryUsed: Int { plannedBytes }
 
+  /// Starts what the request asks for.
+  private func start(_ request: Request) throws(IVGError) -> any Generation {
+    guard let nudging = request.nudging else { return try startSearch(request) }
+    let plan = try prepare(request)
+    let generation = try Nudging(request: request, options: nudging, plan: plan, cancel: cancel) {
+      trunk throws(IVGError) in
+      try engine(for: trunk)
+    }
+    generation.reusePrefixes(prefixes)
+    return generation
+  }
+
+  private func startSearch(_ request: Request) throws(IVGError) -> Search {
+    _ = try prepare(request)
+    let search = try Search(request: request, team: team, cancel: cancel, clock: clock) {
+      trunk throws(IVGError) in
+      try engine(for: trunk)
+    }
+    search.reusePrefixes(prefixes)
+    return search
+  }
+
   /// Plans memory, makes room and takes it.
-  private func start(_ request: Request) throws(IVGError) -> Search {
-    keepPrefixes()
-    search = nil
+  private func prepare(_ request: Request) throws(IVGError) -> MemoryPlan {
+    generation?.keepPrefixes(in: &prefixes)
+    generation = nil
     plannedBytes = 0
     let plan = try MemoryPlan(request, options)
     guard plan.bytes <= budget else { throw plan.exceeded(budget) }
@@ -75,12 +101,7 @@ package final class Session {
       try engine(for: part.trunk).reserve(logitRows: part.logitRows, results: part.results)
     }
     plannedBytes = plan.bytes
-    let search = try Search(request: request, team: team, cancel: cancel, clock: clock) {
-      trunk throws(IVGError) in
-      try engine(for: trunk)
-    }
-    for track in search.tracks { prefixes.reuse(for: track) }
-    return search
+    return plan
   }
 
   /// Lets go of what is only kept for later requests, as far as the plan needs its memory.
@@ -110,15 +131,6 @@ package final class Session {
     }
   }
 
-  /// Keeps what the current request computed for the next one that begins alike.
-  private func keepPrefixes() {
-    guard let search else { return }
-    let slot = search.isSingle || search.keptCount == 0 ? 0 : search.request.rowCount
-    for track in search.tracks where !track.isTextual {
-      prefixes.keep(track, slot: slot, row: search.rows[slot])
-    }
-  }
-
   // MARK: Scores
 
   /// S of texts as answers to a prompt, by the SCORE parts of `guidance`. A request under way is
@@ -139,7 +151,7 @@ package final class Session {
       guard request.namesScores else {
         throw IVGError(.invalidArgument, "the guidance has no part in the role SCORE")
       }
-      let search = try start(request)
+      let search = try startSearch(request)
       do {
         scores += try search.score(texts: part, ended: ended)
       } catch {

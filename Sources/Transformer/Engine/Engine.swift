@@ -102,6 +102,7 @@ package final class Engine {
 
   package func removeSequence(_ id: SequenceID) { sequences.remove(id) }
   package func length(_ id: SequenceID) -> Int { sequences.length(id) }
+  package func isLong(_ id: SequenceID) -> Bool { sequences.isLong(id) }
 
   /// Makes `target` a copy of `source`: no cost until one of them is extended. Neither may be part of a
   /// batch that has not run: there is nothing to copy yet.

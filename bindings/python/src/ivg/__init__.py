@@ -35,6 +35,7 @@ from ._library import kernels_name, library_version
 from ._log import log_to_logging
 from ._managed import Managed
 from ._model import Adapter, HostedModel, Model, ModelInfo, ValueHead
+from ._nudging import Nudging
 from ._plot import plot
 from ._prefer import Sample, Sampled, prefer, sample_rewards
 from ._quantize import Quantizer, QuantizeReport, quantize
@@ -74,6 +75,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "NotFoundError",
+    "Nudging",
     "OutOfMemoryError",
     "QuantizeReport",
     "Quantizer",

@@ -23,6 +23,7 @@ IVG_VERSION_MAJOR = 0
 IVG_VERSION_MINOR = 1
 IVG_VERSION_PATCH = 0
 IVG_VERSION_NUMBER = 100
+IVG_THRESHOLD_NEVER = -1.0
 IVG_GREEDY = -1.0
 IVG_TOP_K_OFF = 4294967295
 IVG_VERSION_STRING = "0.1.0"
@@ -227,6 +228,25 @@ class ivg_scorer_options(Structure):
     )
 
 
+class ivg_nudging_options(Structure):
+    struct_size: int
+    burst: int
+    nudger_model: Any
+    nudger_adapter: Any
+    nudger_template: bytes | None
+    threshold: float
+    max_rounds: int
+    _fields_ = (
+        ("struct_size", c_uint32),
+        ("burst", c_uint32),
+        ("nudger_model", POINTER(ivg_model)),
+        ("nudger_adapter", POINTER(ivg_adapter)),
+        ("nudger_template", c_char_p),
+        ("threshold", c_float),
+        ("max_rounds", c_uint32),
+    )
+
+
 class ivg_session(Structure):
     """Opaque."""
 
@@ -300,9 +320,12 @@ IVG_FINISH_NONE = 0
 IVG_FINISH_END = 1
 IVG_FINISH_STOP = 2
 IVG_FINISH_LENGTH = 3
+IVG_FINISH_REPEAT = 4
+IVG_FINISH_ROUNDS = 5
 
 IVG_STEP_TOKEN = 0
 IVG_STEP_CHUNK = 1
+IVG_STEP_NUDGE = 2
 
 
 class ivg_step(Structure):
@@ -412,6 +435,15 @@ class ivg_timings(Structure):
         ("sample_seconds", c_double),
         ("score_seconds", c_double),
         ("other_seconds", c_double),
+    )
+
+
+class ivg_span(Structure):
+    start: int
+    length: int
+    _fields_ = (
+        ("start", c_uint64),
+        ("length", c_uint64),
     )
 
 
@@ -722,6 +754,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_adapter_free": (None, [POINTER(ivg_adapter)]),
     "ivg_value_head_open": (c_int32, [POINTER(POINTER(ivg_value_head)), POINTER(ivg_model), c_char_p, POINTER(POINTER(ivg_error))]),
     "ivg_value_head_free": (None, [POINTER(ivg_value_head)]),
+    "ivg_nudging_options_init": (None, [POINTER(ivg_nudging_options), c_uint32]),
     "ivg_guidance_options_init": (None, [POINTER(ivg_guidance_options), c_uint32]),
     "ivg_implicit_options_init": (None, [POINTER(ivg_implicit_options), c_uint32]),
     "ivg_explicit_options_init": (None, [POINTER(ivg_explicit_options), c_uint32]),
@@ -731,6 +764,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_guidance_add_implicit": (c_int32, [POINTER(ivg_guidance), POINTER(ivg_implicit_options), c_double, POINTER(POINTER(ivg_error))]),
     "ivg_guidance_add_explicit": (c_int32, [POINTER(ivg_guidance), POINTER(ivg_explicit_options), c_double, POINTER(POINTER(ivg_error))]),
     "ivg_guidance_add_scorer": (c_int32, [POINTER(ivg_guidance), POINTER(ivg_scorer_options), c_double, POINTER(POINTER(ivg_error))]),
+    "ivg_guidance_set_nudging": (c_int32, [POINTER(ivg_guidance), POINTER(ivg_nudging_options), POINTER(POINTER(ivg_error))]),
     "ivg_session_options_init": (None, [POINTER(ivg_session_options), c_uint32]),
     "ivg_session_create": (c_int32, [POINTER(POINTER(ivg_session)), POINTER(ivg_model), POINTER(ivg_session_options), POINTER(POINTER(ivg_error))]),
     "ivg_session_free": (None, [POINTER(ivg_session)]),
@@ -742,6 +776,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_session_result": (c_int32, [POINTER(ivg_session), POINTER(ivg_result), POINTER(POINTER(ivg_error))]),
     "ivg_session_timings": (c_int32, [POINTER(ivg_session), POINTER(ivg_timings), POINTER(POINTER(ivg_error))]),
     "ivg_session_candidate": (c_int32, [POINTER(ivg_session), c_uint32, POINTER(ivg_candidate), POINTER(POINTER(ivg_error))]),
+    "ivg_session_nudges": (c_int32, [POINTER(ivg_session), POINTER(POINTER(ivg_span)), POINTER(c_size_t), POINTER(c_double), POINTER(POINTER(ivg_error))]),
     "ivg_sequence_create": (c_int32, [POINTER(POINTER(ivg_sequence)), POINTER(ivg_session), POINTER(ivg_adapter), POINTER(POINTER(ivg_error))]),
     "ivg_sequence_fork": (c_int32, [POINTER(POINTER(ivg_sequence)), POINTER(ivg_sequence), POINTER(POINTER(ivg_error))]),
     "ivg_sequence_free": (None, [POINTER(ivg_sequence)]),

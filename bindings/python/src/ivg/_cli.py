@@ -17,15 +17,21 @@ from rich.table import Table
 
 import ivg
 from ivg._cli_common import (
+    BaseSystem,
     Budget,
+    Burst,
     ContextLength,
     Failure,
     GuideTemplate,
     Json,
     ModelFile,
+    Nudger,
+    NudgerSystem,
+    NudgerTemplate,
     Prompt,
     RoleName,
     Threads,
+    Threshold,
     Tuned,
     TunedPrompt,
     TunedRole,
@@ -34,8 +40,10 @@ from ivg._cli_common import (
     Value,
     ValueRole,
     Weight,
+    colored,
     explicit_value,
     implicit_value,
+    nudging_by,
     reporting,
     write,
     write_json,
@@ -75,6 +83,12 @@ def generate(
     value: Value = None,
     value_role: ValueRole = None,
     guide_template: GuideTemplate = None,
+    nudger: Nudger = None,
+    threshold: Threshold = 0.3,
+    burst: Burst = 16,
+    nudger_template: NudgerTemplate = None,
+    nudger_system: NudgerSystem = None,
+    base_system: BaseSystem = None,
     width: Annotated[int, typer.Option(min=0, help="W, rows kept by chunk-level beam search.")] = 0,
     successors: Annotated[int, typer.Option(min=0, help="K, copies of each kept row.")] = 0,
     chunk: Annotated[int, typer.Option(min=0, help="L, tokens between selections; 0: select at the end.")] = 0,
@@ -108,7 +122,8 @@ def generate(
     """Generate text, plainly or guided.
 
     With --tuned or --value alone, every token is guided. With --width, --successors and --chunk, or --best-of, rows
-    are scored: by --value if it is given (then --tuned guides the tokens), else by --tuned.
+    are scored: by --value if it is given (then --tuned guides the tokens), else by --tuned. With --nudger, alone, a
+    small tuned model writes the next words where MODEL is not sure; on a terminal they are coloured.
     """
     if best_of and (width or successors or chunk):
         raise typer.BadParameter("--best-of goes without --width, --successors and --chunk")
@@ -123,12 +138,14 @@ def generate(
             search = ivg.BestOf(best_of)
         elif width or successors or chunk:
             search = ivg.ChunkBeamSearch(width or 1, successors or 1, chunk)
+        nudging = nudging_by(base, nudger, threshold, burst, nudger_template, nudger_system, base_system)
         guidance = None
-        if implicit or explicit or search:
+        if implicit or explicit or search or nudging:
             guidance = ivg.Guidance(
                 implicit=implicit,
                 explicit=explicit,
                 search=search,
+                nudging=nudging,
                 finished_rows="tile" if tile else "pool",
                 dedupe=dedupe,
                 candidates="base" if base_candidates else "tilted",
@@ -152,7 +169,7 @@ def generate(
         stream = session.stream(question, guidance=guidance, template=template, **options)
         for step in stream:
             if not as_json:
-                write(step.text)
+                write(colored(step, sys.stdout.isatty()))
         completion = stream.completion
         if as_json:
             write_json(_completion_json(base, completion, question, template))
@@ -182,6 +199,8 @@ def _print_summary(completion: ivg.Completion, guidance: ivg.Guidance | None) ->
     parts = [f"{completion.finish_reason}", f"{completion.tokens_per_second:.1f} tokens/s", f"seed {completion.seed}"]
     if guidance is not None and guidance.scores:
         parts.insert(0, f"value {completion.score:.3f}")
+    if completion.nudged_share is not None:
+        parts.insert(0, f"nudged {completion.nudged_share:.0%}")
     Console(stderr=True).print(" · ".join(parts), style="dim", highlight=False)
 
 

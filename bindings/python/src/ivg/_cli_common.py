@@ -63,6 +63,24 @@ TunedRole = Annotated[
     Optional[RoleName],  # noqa: UP045
     typer.Option(help="What --tuned does, if not the usual."),
 ]
+Nudger = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(metavar="FILE", help="Nudging: a small tuned model, or an adapter for MODEL."),
+]
+Threshold = Annotated[float, typer.Option(min=0, help="MODEL is nudged where its best token is less probable.")]
+Burst = Annotated[int, typer.Option(min=1, help="Tokens that MODEL or its nudger draws at a time.")]
+NudgerTemplate = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="T", help="Prompt template of --nudger; without one, its chat template."),
+]
+NudgerSystem = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="TEXT", help="System text in the chat template of --nudger."),
+]
+BaseSystem = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="TEXT", help="With --nudger: text that MODEL reads on a line before the prompt."),
+]
 ValueRole = Annotated[
     Optional[RoleName],  # noqa: UP045
     typer.Option(help="What --value does, if not the usual."),
@@ -156,6 +174,34 @@ def implicit_value(
         tuned_template=following(tuned_prompt),
         untuned_template=following(untuned_prompt),
     )
+
+
+def nudging_by(
+    model: ivg.Model,
+    nudger: Path | None,
+    threshold: float,
+    burst: int,
+    nudger_template: str | None,
+    nudger_system: str | None,
+    base_system: str | None,
+) -> ivg.Nudging | None:
+    if nudger is None:
+        if nudger_template is not None or nudger_system is not None or base_system is not None:
+            raise Failure("--nudger-template, --nudger-system and --base-system belong to --nudger")
+        return None
+    return ivg.Nudging(
+        guide_of(model, nudger, "--nudger"),
+        threshold=threshold,
+        burst=burst,
+        nudger_template=nudger_template,
+        nudger_system=nudger_system,
+        base_system=base_system,
+    )
+
+
+def colored(step: ivg.Step, is_terminal: bool) -> str:
+    """A step's text, on a terminal in colour where a nudger wrote it."""
+    return f"\x1b[36m{step.text}\x1b[39m" if is_terminal and step.nudged and step.text else step.text
 
 
 def explicit_value(

@@ -14,6 +14,7 @@ from ._errors import InvalidArgumentError
 from ._library import call, encode_string, lib
 from ._managed import Managed
 from ._model import Adapter, Model, ValueHead, open_handle
+from ._nudging import Nudging
 from ._sampling import unsigned
 
 Role = Literal["tilt", "score", "both"]
@@ -116,6 +117,7 @@ class Guidance(Managed):
         ivg.Guidance(implicit=ivg.Implicit(tuned=small.adapter("dpo.gguf"), untuned=small))
         ivg.Guidance(explicit=ivg.Explicit(head), search=ivg.BestOf(16))
         ivg.Guidance(scorer=lambda prompt, texts: [text.count("!") for text in texts], search=ivg.ChunkBeamSearch())
+        ivg.Guidance(nudging=ivg.Nudging(small))  # stands alone
 
     Without a search, implicit and explicit values tilt every token's distribution. With a search, values score rows
     at the end of each chunk; except that implicit values beside an explicit value or a scorer tilt, and the
@@ -133,6 +135,7 @@ class Guidance(Managed):
         explicit: Explicit | Sequence[Explicit] | None = None,
         scorer: Scorer | ScorerFunction | Sequence[Scorer] | None = None,
         search: ChunkBeamSearch | BestOf | None = None,
+        nudging: Nudging | None = None,
         finished_rows: Literal["pool", "tile"] = "pool",
         dedupe: bool = False,
         candidates: Literal["tilted", "base"] = "tilted",
@@ -142,6 +145,9 @@ class Guidance(Managed):
         self._implicit = _listed(Implicit, implicit, "implicit")
         self._explicit = _listed(Explicit, explicit, "explicit")
         self._scorers = _listed(Scorer, scorer, "scorer")
+        if nudging is not None and not isinstance(nudging, Nudging):
+            raise TypeError(f"nudging takes ivg.Nudging, not {type(nudging).__name__}")
+        self._nudging = nudging
         self._options = c.ivg_guidance_options(
             struct_size=ctypes.sizeof(c.ivg_guidance_options),
             finished_rows=_choice(_FINISHED_ROWS, finished_rows, "finished_rows"),
@@ -181,6 +187,9 @@ class Guidance(Managed):
                 self._add_explicit(explicit, next(remaining))
             for scorer in self._scorers:
                 self._add_scorer(scorer)
+            if self._nudging is not None:
+                options = self._nudging._options()
+                call(lib.ivg_guidance_set_nudging, self._handle, ctypes.byref(options))
         except BaseException:
             self.close()
             raise
@@ -243,7 +252,7 @@ class Guidance(Managed):
                 raise InvalidArgumentError("this guidance has nothing to score by")
             twin = Guidance.__new__(Guidance)
             twin._implicit, twin._explicit, twin._scorers = self._implicit, self._explicit, []
-            twin._options = self._options
+            twin._options, twin._nudging = self._options, None
             twin._scores, twin._searches, twin._for_scores = True, self._searches, None
             twin._build([c.IVG_ROLE_SCORE] * (len(self._implicit) + len(self._explicit)))
             self._for_scores = twin

@@ -174,7 +174,8 @@ class Model(Managed, Generates):
         """Bytes that a session with one such request takes, beside the mapped files: an upper bound."""
         from ._session import native_session_options
 
-        native = native_options((sampling or SamplingOptions()).replace(options), None, 0, None)
+        nudges = guidance is not None and guidance._nudging is not None
+        native = native_options((sampling or SamplingOptions()).replace(options), None, 0, None, nudges)
         size = ctypes.c_uint64()
         call(
             lib.ivg_memory_required,
@@ -305,6 +306,8 @@ class Adapter(Managed):
 
     def __init__(self, model: Model, path: PathLike) -> None:
         self.path = os.fspath(path)
+        #: The model that the adapter changes.
+        self.model = model
         self._own(open_handle(c.ivg_adapter, lib.ivg_adapter_open, model._handle, _path(path)), lib.ivg_adapter_free)
 
 

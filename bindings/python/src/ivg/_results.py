@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-FinishReason = Literal["end", "stop", "length"]
+FinishReason = Literal["end", "stop", "length", "repeat", "rounds"]
 
-FINISH_REASONS: tuple[FinishReason | None, ...] = (None, "end", "stop", "length")
+FINISH_REASONS: tuple[FinishReason | None, ...] = (None, "end", "stop", "length", "repeat", "rounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Step:
 
     #: New text that will not change any more: whole characters, may be empty.
     text: str
-    #: The token; None for a chunk.
+    #: The token; None for a chunk, a nudge, and text alone that was held back.
     token: int | None
     #: Its log-probability under the guided distribution at temperature 1.
     log_probability: float
@@ -26,6 +26,8 @@ class Step:
     finish_reason: FinishReason | None
     #: The most probable tokens with their log-probabilities, if `top_log_probabilities` asked for them.
     top: tuple[tuple[int, float], ...] = ()
+    #: Whether the text is a nudger's.
+    nudged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class Completion:
     generate_seconds: float
     #: Bytes beside the mapped files.
     memory_used: int
+    #: With nudging: which characters the nudger wrote, as (start, end), and its share of the tokens.
+    nudges: list[tuple[int, int]] | None = None
+    nudged_share: float | None = None
 
     @property
     def tokens_per_second(self) -> float:

@@ -93,11 +93,15 @@ def token_array(tokens: Sequence[int], what: str = "tokens") -> Any:
 
 
 def native_options(
-    sampling: SamplingOptions, template: str | None, seed: int, callback: int | None
+    sampling: SamplingOptions, template: str | None, seed: int, callback: int | None, nudges: bool = False
 ) -> c.ivg_generate_options:
-    """The C form of the options. It keeps alive what it points to."""
+    """The C form of the options. It keeps alive what it points to.
+
+    nudges: for nudging, which is greedy: the usual temperature stands for none chosen.
+    """
     if sampling.temperature < 0:
         raise InvalidArgumentError(f"temperature is {sampling.temperature}; it must not be negative")
+    greedy = nudges and sampling.temperature == SamplingOptions().temperature
     stops = [sampling.stop] if isinstance(sampling.stop, str) else list(sampling.stop)
     flags = c.IVG_GENERATE_IGNORE_END if sampling.ignore_end else 0
     flags |= c.IVG_GENERATE_ATTRIBUTION if sampling.attribution else 0
@@ -105,7 +109,7 @@ def native_options(
         struct_size=ctypes.sizeof(c.ivg_generate_options),
         max_tokens=unsigned(sampling.max_tokens, 32, "max_tokens", least=1),
         seed=unsigned(seed, 64, "seed"),
-        temperature=sampling.temperature or c.IVG_GREEDY,
+        temperature=c.IVG_GREEDY if greedy else sampling.temperature or c.IVG_GREEDY,
         top_p=sampling.top_p,
         min_p=sampling.min_p,
         repetition_penalty=sampling.repetition_penalty,

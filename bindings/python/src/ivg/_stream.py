@@ -56,9 +56,13 @@ class Stream(Iterator[Step]):
         self._step_reference = ctypes.byref(self._step)
         self._completion: Completion | None = None
         self._done = False
+        nudging = guidance._nudging if guidance is not None else None
+        self._nudges = nudging is not None
+        if nudging is not None and template is None:
+            template = nudging._base_template()
         self._finalizer = weakref.finalize(self, _end_stream, session, turn, callback)
         try:
-            options = native_options(sampling, template, self.seed, callback)
+            options = native_options(sampling, template, self.seed, callback, self._nudges)
             text = encode(prompt)
             session._take(turn)
             with session._gate.turn:
@@ -144,6 +148,7 @@ class Stream(Iterator[Step]):
             row = c.ivg_candidate(struct_size=ctypes.sizeof(c.ivg_candidate))
             gate.short(lib.ivg_session_candidate, session._handle, index, ctypes.byref(row))
             candidates.append(_read_candidate(row, result.guide_count))
+        nudges, share = self._read_nudges(candidates[0].text) if self._nudges else (None, None)
         best = candidates[0] if candidates else Candidate("", [], None, 0.0, 0.0, [])
         return Completion(
             text=best.text,
@@ -159,7 +164,30 @@ class Stream(Iterator[Step]):
             prompt_seconds=result.prompt_seconds,
             generate_seconds=result.generate_seconds,
             memory_used=result.memory_used,
+            nudges=nudges,
+            nudged_share=share,
         )
+
+    def _read_nudges(self, text: str) -> tuple[list[tuple[int, int]], float]:
+        """The spans of characters that the nudger wrote, and its share of the tokens."""
+        spans = ctypes.POINTER(c.ivg_span)()
+        count, share = ctypes.c_size_t(), ctypes.c_double()
+        self._session._gate.short(
+            lib.ivg_session_nudges,
+            self._session._handle,
+            ctypes.byref(spans),
+            ctypes.byref(count),
+            ctypes.byref(share),
+        )
+        data = text.encode()
+        found: list[tuple[int, int]] = []
+        position = characters = 0
+        for span in spans[: count.value] if count.value else []:
+            start = characters + len(data[position : span.start].decode())
+            position = span.start + span.length
+            characters = start + len(data[span.start : position].decode())
+            found.append((start, characters))
+        return found, share.value
 
 
 def _string(pointer: Any, length: int) -> str:
@@ -171,11 +199,12 @@ def _read_step(step: c.ivg_step) -> Step:
     top = tuple(zip(step.top_tokens[:count], step.top_log_probabilities[:count], strict=True)) if count else ()
     return Step(
         text=_string(step.text, step.text_length),
-        token=None if step.kind == c.IVG_STEP_CHUNK else step.token,
+        token=None if step.token < 0 else step.token,
         log_probability=step.log_probability,
         value=step.value,
         finish_reason=FINISH_REASONS[step.finish_reason],
         top=top,
+        nudged=step.kind == c.IVG_STEP_NUDGE,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from ._errors import InvalidArgumentError
 from ._model import Model
 
@@ -16,13 +18,22 @@ def plain_template(prefix: str = "", suffix: str = "") -> str:
     return prefix + PROMPT + suffix
 
 
-def chat_template(model: Model, prefix: str = "", suffix: str = "") -> str:
+def chat_template(model: Model, prefix: str = "", suffix: str = "", system: str | None = None) -> str:
     """What the model's chat template makes of one message of a user that holds the prompt.
 
-    Rendered once with {prompt} in the place of the prompt, so that each model of a guidance can have its own.
+    Rendered once with {prompt} in the place of the prompt, so that each model of a guidance can have its own. A
+    template that knows no system message has `system` in front of the user's.
     """
     content = plain_template(prefix, suffix)
-    rendered = model.render_chat([{"role": "user", "content": content}])
+    rendered = ""
+    if system is not None:
+        plain_template(system)
+        with contextlib.suppress(InvalidArgumentError):
+            messages = [{"role": "system", "content": system}, {"role": "user", "content": content}]
+            rendered = model.render_chat(messages)
+        if system.strip() not in rendered:
+            content, rendered = f"{system}\n{content}", ""
+    rendered = rendered or model.render_chat([{"role": "user", "content": content}])
     if rendered.count(PROMPT) != 1:
         raise InvalidArgumentError(
             f"the chat template of {model.info.path or 'the model'} shows a message {rendered.count(PROMPT)} times; "
