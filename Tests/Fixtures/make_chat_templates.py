@@ -136,8 +136,9 @@ def main() -> None:
         for name, source in sources.items()
     ]
     foreign = [{"name": name, "source": source} for name, source in FOREIGN.items()]
-    text = json.dumps({"known": known, "foreign": foreign}, indent=1)
-    (HERE / "chat-templates.json").write_text(text + "\n")
+    lists = [f' "{name}": [\n' + ",\n".join(f"  {json.dumps(entry)}" for entry in entries) + "\n ]"
+             for name, entries in (("known", known), ("foreign", foreign))]  # fmt: skip
+    (HERE / "chat-templates.json").write_text("{\n" + ",\n".join(lists) + "\n}\n")
 
 
 if __name__ == "__main__":
