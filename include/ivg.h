@@ -279,11 +279,18 @@ IVG_API IVG_MUST_USE ivg_status ivg_model_information(const ivg_model *model, iv
 
 enum {
   IVG_TOKENIZE_SPECIAL = 1, /* text like <|im_start|> becomes its control token                        */
-  IVG_TOKENIZE_BEGIN = 2,   /* put BOS in front where the file asks for it                             */
-  IVG_DETOKENIZE_SKIP_CONTROL = 1 /* leave control tokens out of the text                              */
+  IVG_TOKENIZE_BEGIN = 2,   /* put BOS in front where the file asks for it, unless the text begins with BOS written out
+                             * and IVG_TOKENIZE_SPECIAL is set: rendered chat templates often do */
+  IVG_TOKENIZE_CONTINUES = 4, /* the text goes on behind another: no space is put in front of it (see below) */
+  IVG_DETOKENIZE_SKIP_CONTROL = 1, /* leave control tokens out of the text                              */
+  IVG_DETOKENIZE_CONTINUES = 2 /* the tokens go on behind others: every space stays                    */
 };
 
-/* ivg_model_tokenize(): text to token ids. Since 0.1.
+/* ivg_model_tokenize(): text to token ids, as llama.cpp gives them. Since 0.1.
+ *
+ * SentencePiece vocabularies (those of Llama 2 and Mistral 7B, say, but not Gemma's) put a space in front of a text and
+ * behind each special token; ivg_model_detokenize() takes the one in front off again. Parts of texts, such as the tokens
+ * of a result, are told by IVG_TOKENIZE_CONTINUES and IVG_DETOKENIZE_CONTINUES. Generated text keeps its spaces always.
  *
  * Writes up to `capacity` ids to `tokens` (NULL allowed with capacity 0) and sets `*count` to the full number.
  * `flags`: IVG_TOKENIZE_...; prompts are tokenised with both.
@@ -301,6 +308,36 @@ IVG_API IVG_MUST_USE ivg_status ivg_model_detokenize(const ivg_model *model, con
                                                      size_t count, uint32_t flags, char *IVG_NULLABLE buffer,
                                                      size_t capacity, size_t *needed,
                                                      ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* One message of a conversation. Fixed for ever: arrays of it have no struct_size. Since 0.1. */
+typedef struct ivg_chat_message {
+  const char *role;      /* "system", "user" or "assistant" */
+  const char *content;   /* UTF-8, verbatim; not NULL */
+  size_t content_length; /* bytes */
+} ivg_chat_message;
+
+enum { IVG_CHAT_GENERATION_PROMPT = 1 /* the beginning of the assistant's answer follows */ };
+
+/* ivg_model_chat_family(): the name of the family whose chat template the model's file holds, e.g. "ChatML"; NULL if it
+ * has none or it is not known. Since 0.1.
+ * Ownership: borrowed until ivg_model_free. Threads: const. */
+IVG_API const char *IVG_NULLABLE ivg_model_chat_family(const ivg_model *model) IVG_NOEXCEPT;
+
+/* ivg_model_render_chat(): a conversation as the model's own chat template writes it, to the byte; a prompt for
+ * ivg_session_begin(). Since 0.1.
+ *
+ * Templates are recognised, not run: one that is not known is refused. No tools are given to it, and where it asks for
+ * the date it gets the one it names itself (26 Jul 2024 for Llama 3.1 to 3.3). Special tokens that a content spells become
+ * special tokens in the prompt.
+ * `chat_template`: NULL for the file's own, else the Jinja text of another, of `template_length` bytes.
+ * `flags`: IVG_CHAT_GENERATION_PROMPT. Writes at most `capacity` bytes, NUL included, and sets `*needed` to the length
+ * without it.
+ * Returns: IVG_OK; UNSUPPORTED for no template or one that is not known; INVALID_ARGUMENT for no messages, a role that is
+ * not known, or a conversation that the template refuses; BUFFER_TOO_SMALL. Threads: const. */
+IVG_API IVG_MUST_USE ivg_status ivg_model_render_chat(
+    const ivg_model *model, const char *IVG_NULLABLE chat_template, size_t template_length,
+    const ivg_chat_message *messages, size_t count, uint32_t flags, char *IVG_NULLABLE buffer, size_t capacity,
+    size_t *needed, ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
 
 /* ivg_model_token_ends(): 1 if `token` ends a text (EOS and its relatives), else 0. Since 0.1. Threads: const. */
 IVG_API int32_t ivg_model_token_ends(const ivg_model *model, int32_t token) IVG_NOEXCEPT;
@@ -600,7 +637,8 @@ IVG_API void ivg_generate_options_init(ivg_generate_options *options, uint32_t s
 /* ivg_session_begin(): starts a request; a request that was under way is dropped. Since 0.1.
  *
  * Tokenises and plans, takes the memory, computes nothing. The prompt is raw text in which special tokens are
- * parsed; BOS is added only where the file asks for it. `options` and `guidance` may be NULL. An empty prompt is
+ * parsed; BOS is added only where the file asks for it, and not to a prompt that begins with it (rendered chat
+ * templates of Llama 3, Gemma or Mistral do). `options` and `guidance` may be NULL. An empty prompt is
  * allowed where the file has a BOS or EOS token to begin with.
  * Returns: IVG_OK; INVALID_ARGUMENT; CONTEXT_FULL if prompt and max_tokens exceed the context; OUT_OF_MEMORY
  *          naming the bytes needed and the budget; MISMATCH if vocabularies differ in a TILT.

@@ -10,11 +10,12 @@ final class ModelHandle {
   let architecture: LentString?
   let name: LentString?
   let chatTemplate: LentString?
+  let chatFamily: LentString?
 
   init(_ model: LanguageModel) throws(IVGError) {
     self.model = model
     guard case .file(let file) = model.source else {
-      (path, architecture, name, chatTemplate) = (nil, nil, nil, nil)
+      (path, architecture, name, chatTemplate, chatFamily) = (nil, nil, nil, nil, nil)
       return
     }
     path = LentString(file.file.path)
@@ -23,6 +24,7 @@ final class ModelHandle {
     chatTemplate = try file.file.metadata.string("tokenizer.chat_template").map {
       LentString($0)
     }
+    chatFamily = (try? model.chatTemplate(nil)).map { LentString($0.family) }
   }
 
   static func of(_ pointer: OpaquePointer) -> ModelHandle {
@@ -97,7 +99,8 @@ public func ivg_model_tokenize(
     let ids = try tokenizer.encode(
       UnsafeRawBufferPointer(start: text, count: text_length),
       parseSpecial: flags & UInt32(IVG_TOKENIZE_SPECIAL) != 0,
-      addBegin: flags & UInt32(IVG_TOKENIZE_BEGIN) != 0 && tokenizer.addsBeginToken)
+      addBegin: flags & UInt32(IVG_TOKENIZE_BEGIN) != 0 && tokenizer.addsBeginToken,
+      continues: flags & UInt32(IVG_TOKENIZE_CONTINUES) != 0)
     count.pointee = ids.count
     guard ids.count <= capacity else {
       throw IVGError(
@@ -123,7 +126,8 @@ public func ivg_model_detokenize(
         "token \(odd) is outside the vocabulary of \(tokenizer.vocabularySize)")
     }
     let bytes = tokenizer.decode(
-      ids, skipControl: flags & UInt32(IVG_DETOKENIZE_SKIP_CONTROL) != 0)
+      ids, skipControl: flags & UInt32(IVG_DETOKENIZE_SKIP_CONTROL) != 0,
+      continues: flags & UInt32(IVG_DETOKENIZE_CONTINUES) != 0)
     try Text.write(bytes, to: buffer, capacity, needed, terminated: false)
     return ivg_status(IVG_OK)
   }

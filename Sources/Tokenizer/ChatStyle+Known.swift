@@ -2,13 +2,21 @@
 /// `Tests/Fixtures/make_chat_templates.py`.
 extension ChatStyle {
   /// All families.
-  static let known = [chatML]
+  static let known = [
+    chatML, qwen3, llama2, llama3, llama3First, llama31, mistralOld, mistralV1, mistralV3,
+    mistralNemo, mistralV7, gemma, gemmaFirst, gemma3, tulu2, tulu3, olmo, olmoSystem, olmo2,
+    zephyr, phi3, phi3Medium, phi3Small, phi35, phi4, vicuna, orcaVicuna, deepSeek2,
+  ]
 
   /// ChatML: with the tools of Qwen2.5, with a default system message (Qwen2, SmolLM2), and plain.
   private static let chatML = ChatStyle(
-    name: "ChatML", sources: [qwen25, withDefault, plain, plainDefined],
-    turnStart: "<|im_start|>", afterRole: "\n", turnEnd: "<|im_end|>", afterTurn: "\n",
-    roles: [.system: "system", .user: "user", .assistant: "assistant"])
+    name: "ChatML", sources: [qwen25, withDefault, plain, plainDefined], user: chatMLTurn("user"),
+    assistant: chatMLTurn("assistant"), firstSystem: .turn(chatMLTurn("system")),
+    laterSystem: .turn(chatMLTurn("system")), generation: chatMLTurn("assistant").before)
+
+  static func chatMLTurn(_ role: String) -> ChatTurn {
+    ChatTurn(before: "<|im_start|>\(role)\n", end: "<|im_end|>", after: "\n")
+  }
 
   private static let plain = #"""
     {% for message in messages %}\#(turn){% endfor %}\#(generation)

@@ -55,12 +55,11 @@ extension Tokenizer {
   /// The last place in `text`, beyond `start`, where it can be cut so that the two parts (the second one as a
   /// continuation) have the tokens of the whole, and have them still however the text goes on. Nil if none is known.
   package func lastSeam(in text: [UInt8], after start: Int) -> Int? {
-    text.withUnsafeBytes { bytes in
+    guard !seamRule.isNowhere else { return nil }
+    return text.withUnsafeBytes { bytes in
       var position = bytes.count - 1
       while position > start {
-        if model.isSeam(bytes, at: position), seamRule.allows(bytes, at: position) {
-          return position
-        }
+        if model.isSeam(bytes, at: position) { return position }
         position -= 1
       }
       return nil

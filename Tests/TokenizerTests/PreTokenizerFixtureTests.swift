@@ -76,7 +76,7 @@ import Tokenizer
         #expect(count > 0)
         // The bound is for optimised builds.
         #if !DEBUG
-          #expect(time < .seconds(1), "\(name): \(unit.debugDescription)")
+          #expect(time < .seconds(4), "\(name): \(unit.debugDescription)")
         #else
           _ = time
         #endif

@@ -30,6 +30,12 @@ import Training
     return bytes
   }
 
+  /// The template of an entry; its tokens are those that the fixture was made with.
+  private func template(_ source: [UInt8]) throws(IVGError) -> ChatTemplate {
+    try ChatTemplate(
+      source: source, label: "x", begin: Array("<BOS>".utf8), end: Array("<EOS>".utf8))
+  }
+
   private func messages(_ value: JSONValue?) throws -> [ChatMessage] {
     try list(value).map { message in
       let role = String(decoding: try string(message["role"]), as: UTF8.self)
@@ -40,36 +46,59 @@ import Training
 
   @Test func rendersAsJinja() throws {
     let known = try list(fixture["known"])
-    #expect(known.count == 8)
+    #expect(known.count == 36)
     for entry in known {
-      let template = try ChatTemplate(source: string(entry["source"]), label: "x")
+      let name = String(decoding: try string(entry["name"]), as: UTF8.self)
+      let template = try template(string(entry["source"]))
       let cases = try list(entry["cases"])
-      #expect(cases.count == 16)
+      #expect(cases.count >= 40)
+      #expect(cases.count { $0["text"] != .null } >= 12, "\(name)")
       for one in cases {
         let messages = try messages(one["messages"])
         let generation = one["generation"] == .bool(true)
+        if one["text"] == .null {
+          expectError(.invalidArgument, name, "takes no such conversation") {
+            () throws(IVGError) in
+            try template.render(messages, addGenerationPrompt: generation)
+          }
+          continue
+        }
         let wanted = try string(one["text"])
         let text = try template.render(messages, addGenerationPrompt: generation)
-        #expect(text == wanted, "\(String(decoding: text, as: UTF8.self))")
-        // The parts of a conversation are its whole, but for what follows the last turn.
-        if messages.last?.role == .assistant, !generation {
-          let parts = try template.split(messages)
-          #expect(parts.prompt + parts.completion + Array("\n".utf8) == wanted)
-          #expect(parts.completion.suffix(10) == Array("<|im_end|>".utf8)[...])
-          #expect(parts.prompt.suffix(22) == Array("<|im_start|>assistant\n".utf8)[...])
-        }
+        #expect(text == wanted, "\(name): \(String(decoding: text, as: UTF8.self))")
+      }
+    }
+  }
+
+  @Test func partsAreTheWhole() throws {
+    for entry in try list(fixture["known"]) {
+      let name = String(decoding: try string(entry["name"]), as: UTF8.self)
+      let template = try template(string(entry["source"]))
+      for one in try list(entry["cases"]) where one["text"] != .null {
+        let messages = try messages(one["messages"])
+        guard messages.last?.role == .assistant, one["generation"] == .bool(false) else { continue }
+        let parts = try template.split(messages)
+        #expect(parts.completion.suffix(template.turnEnd.count) == template.turnEnd[...])
+        // Mistral's templates move a system message into the last turn, if that is the user's, and Qwen's leave
+        // out old thoughts: what was read is then not what the whole has.
+        if messages[0].role == .system, name.contains("v3") || name.contains("nemo") { continue }
+        if name == "qwen3", messages.count > 2 { continue }
+        let wanted = try string(one["text"])
+        let whole = parts.prompt + parts.completion
+        #expect(wanted.starts(with: whole), "\(name): \(String(decoding: whole, as: UTF8.self))")
+        #expect(wanted.count - whole.count <= 48)
       }
     }
   }
 
   @Test func othersAreRefused() throws {
     let foreign = try list(fixture["foreign"])
-    #expect(foreign.count == 11)
+    #expect(foreign.count == 14)
     for entry in foreign {
       let name = String(decoding: try string(entry["name"]), as: UTF8.self)
       expectError(.unsupported, name, "\"prompt\" and \"completion\" beforehand") {
         () throws(IVGError) in
-        try ChatTemplate(source: try! string(entry["source"]), label: name)
+        try template(try! string(entry["source"]))
       }
     }
   }
@@ -79,12 +108,12 @@ import Training
     for entry in try list(fixture["known"]) {
       let source = try string(entry["source"])
       let message = ChatMessage(role: .user, content: Array("x".utf8))
-      let wanted = try ChatTemplate(source: source, label: "x")
-        .render([message], addGenerationPrompt: true)
-      for position in source.indices {
+      let wanted = try template(source).render([message], addGenerationPrompt: true)
+      // Every byte of short templates, some of long ones.
+      for position in stride(from: 0, to: source.count, by: max(1, source.count / 400)) {
         var other = source
         other.remove(at: position)
-        guard let template = try? ChatTemplate(source: other, label: "x") else { continue }
+        guard let template = try? template(other) else { continue }
         let text = try template.render([message], addGenerationPrompt: true)
         // White space between words, or a letter of the default system message.
         let isSpace = source[position] == 0x20 || source[position] == 0x0A
@@ -97,28 +126,30 @@ import Training
     var random = RandomNumbers(seed: 5)
     for entry in try list(fixture["known"]) {
       let source = try string(entry["source"])
-      for count in 0..<source.count - 1 {
+      for count in stride(from: 0, to: source.count - 1, by: max(1, source.count / 200)) {
         #expect(throws: IVGError.self) {
-          try ChatTemplate(source: Array(source[..<count]), label: "x")
+          try template(Array(source[..<count]))
         }
       }
-      for _ in 0..<500 {
+      for _ in 0..<100 {
         var other = source
         for _ in 0..<3 {
           other[Int.random(in: other.indices, using: &random)] = UInt8.random(
             in: 0...255, using: &random)
         }
-        _ = try? ChatTemplate(source: other, label: "x")
+        _ = try? template(other)
       }
     }
     for piece in ["{{ '", "{% \\", "\\", "'", "{", "{{ '\\"] {
       let long = Array(String(repeating: piece, count: 100_000).utf8)
-      #expect(throws: IVGError.self) { try ChatTemplate(source: long, label: "x") }
+      #expect(throws: IVGError.self) { try template(long) }
     }
   }
 
   @Test func needsAnAnswer() throws {
-    let template = try ChatTemplate(file: GGUFFile(path: Fixtures.path("tiny-llama.gguf")))
+    let file = try GGUFFile(path: Fixtures.path("tiny-llama.gguf"))
+    let template = try ChatTemplate(file: file, tokenizer: Tokenizer(file: file))
+    #expect(template.family == "ChatML")
     expectError(.invalidArgument, "at least one") { () throws(IVGError) in
       try template.render([], addGenerationPrompt: true)
     }
@@ -134,7 +165,8 @@ import Training
 
   @Test func theModelOfTheDemo() throws {
     guard let path = realModel() else { return }
-    let template = try ChatTemplate(file: GGUFFile(path: path))
+    let file = try GGUFFile(path: path)
+    let template = try ChatTemplate(file: file, tokenizer: Tokenizer(file: file))
     let text = try template.render(
       [ChatMessage(role: .user, content: Array("Hi".utf8))], addGenerationPrompt: true)
     let wanted =

@@ -65,7 +65,8 @@ func parse(_ text: String) throws(IVGError) -> JSONValue { try parse(Array(text.
 /// A reader with the plain ChatML template of the tiny models.
 func reader(_ layout: DataLayout) -> ExampleReader {
   let file = try! GGUFFile(path: Fixtures.path("tiny-llama.gguf"))
-  return ExampleReader(layout: layout, chatTemplate: .success(try! ChatTemplate(file: file)))
+  let template = try! ChatTemplate(file: file, tokenizer: try! Tokenizer(file: file))
+  return ExampleReader(layout: layout, chatTemplate: .success(template))
 }
 
 /// Expects an error of this kind whose message contains `words`.
