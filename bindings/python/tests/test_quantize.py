@@ -184,6 +184,19 @@ def test_real_model(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.skipif(not REAL_MODEL.exists(), reason="needs make model")
+@pytest.mark.parametrize("kind", ["Q4_K_M", "Q3_K_M", "Q5_1"])
+def test_llama_cpp_reads_it(tmp_path: Path, kind: str) -> None:
+    """llama.cpp loads the files, and the model says in it what it said."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    target = tmp_path / "target.gguf"
+    ivg.quantize(REAL_MODEL, target, kind)
+    model = llama_cpp.Llama(str(target), n_ctx=64, n_threads=2, verbose=False)
+    said = model.create_completion("The capital of France is", max_tokens=8, temperature=0)
+    model.close()
+    assert "Paris" in said["choices"][0]["text"]
+
+
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Runs `ivg quantize`."""
     whole = [sys.executable, "-m", "ivg", "quantize", *map(str, arguments)]
