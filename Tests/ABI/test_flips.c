@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * test_flips.c - one bit of a model file is wrong: opening it and drawing two tokens is an error or a text,
- * never a crash or a hang. Ten thousand bits by default, half of them in the file's head; `test_flips COUNT
- * SEED` for more.
+ * never a crash or a hang. Ten thousand bits by default, half of them in the file's head, and as many in files of
+ * other families; `test_flips COUNT SEED` for more.
  */
 #include "fixture.h"
 
@@ -35,7 +35,7 @@ static uint64_t next_random(void) {
   return seed ^= seed << 17;
 }
 
-static void flip(const char *name, size_t head_size) {
+static void flip(const char *name, size_t head_size, int flips) {
   unsigned char *bytes = NULL;
   size_t size = 0;
   int counts[3] = {0, 0, 0};
@@ -82,7 +82,18 @@ static void flip(const char *name, size_t head_size) {
       name, counts[0], counts[1], counts[2], slowest * 1e3);
 }
 
-static void bits_of_a_model(void) { flip("tiny-llama-q4_0.gguf", 8000); }
+static void bits_of_a_model(void) { flip("tiny-llama-q4_0.gguf", 8000, flips); }
+
+/* A tenth as many in each of the other families. */
+static void bits_of_other_families(void) {
+  static const char *const names[] = {"gpt2", "mistral", "mixtral", "qwen3", "gemma2", "gemma3", "olmo-clip",
+                                      "olmo2", "phi3-longrope", "llama-yarn"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    char name[64];
+    snprintf(name, sizeof name, "architectures/%s.gguf", names[i]);
+    flip(name, 9000, flips / 10);
+  }
+}
 
 int main(int count, char **arguments) {
   if (count > 1) flips = atoi(arguments[1]);
@@ -92,5 +103,6 @@ int main(int count, char **arguments) {
   const char *folder = getenv("TMPDIR");
   snprintf(scratch, sizeof scratch, "%s/ivg-flips-%ld.gguf", folder ? folder : "/tmp", (long)getpid());
   RUN(bits_of_a_model);
+  RUN(bits_of_other_families);
   return check_finish();
 }
