@@ -128,7 +128,22 @@ class ivg_model_info(Structure):
 
 IVG_TOKENIZE_SPECIAL = 1
 IVG_TOKENIZE_BEGIN = 2
+IVG_TOKENIZE_CONTINUES = 4
 IVG_DETOKENIZE_SKIP_CONTROL = 1
+IVG_DETOKENIZE_CONTINUES = 2
+
+
+class ivg_chat_message(Structure):
+    role: bytes | None
+    content: Any
+    content_length: int
+    _fields_ = (
+        ("role", c_char_p),
+        ("content", POINTER(c_char)),
+        ("content_length", c_size_t),
+    )
+
+IVG_CHAT_GENERATION_PROMPT = 1
 
 
 class ivg_adapter(Structure):
@@ -657,6 +672,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_model_information": (c_int32, [POINTER(ivg_model), POINTER(ivg_model_info), POINTER(POINTER(ivg_error))]),
     "ivg_model_tokenize": (c_int32, [POINTER(ivg_model), c_char_p, c_size_t, c_uint32, POINTER(c_int32), c_size_t, POINTER(c_size_t), POINTER(POINTER(ivg_error))]),
     "ivg_model_detokenize": (c_int32, [POINTER(ivg_model), POINTER(c_int32), c_size_t, c_uint32, POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(POINTER(ivg_error))]),
+    "ivg_model_chat_family": (c_char_p, [POINTER(ivg_model)]),
+    "ivg_model_render_chat": (c_int32, [POINTER(ivg_model), c_char_p, c_size_t, POINTER(ivg_chat_message), c_size_t, c_uint32, POINTER(c_char), c_size_t, POINTER(c_size_t), POINTER(POINTER(ivg_error))]),
     "ivg_model_token_ends": (c_int32, [POINTER(ivg_model), c_int32]),
     "ivg_adapter_open": (c_int32, [POINTER(POINTER(ivg_adapter)), POINTER(ivg_model), c_char_p, POINTER(POINTER(ivg_error))]),
     "ivg_adapter_free": (None, [POINTER(ivg_adapter)]),
