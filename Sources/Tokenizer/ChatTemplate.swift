@@ -102,9 +102,11 @@ package struct ChatTemplate: Sendable {
       turn.before = String(turn.before.dropFirst(generation.count))
     }
     turn.after = ""
+    let isBehindQuestion = style.thinks && lastQuestion(messages) < messages.count - 1
     let content =
       style.thinks
-      ? ChatThoughts(answer.content).text(isLast: true, isBehindQuestion: true) : answer.content
+      ? ChatThoughts(answer.content).text(isLast: true, isBehindQuestion: isBehindQuestion)
+      : answer.content
     return (prompt, written(turn, content))
   }
 

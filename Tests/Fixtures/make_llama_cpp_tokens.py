@@ -6,7 +6,7 @@ Needs xllamacpp, whose server is asked, without BOS and with special tokens as t
 left out: llama.cpp takes that for a control token in any file, and here it is what the file says.
 """
 
-# ruff: noqa: RUF001, RUF003
+# ruff: noqa: RUF001
 
 import json
 import random

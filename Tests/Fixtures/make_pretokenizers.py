@@ -8,7 +8,7 @@ Texts: some that are nasty on purpose, and 400 from pieces at random. Each has f
 words, in bytes.
 """
 
-# ruff: noqa: RUF001, RUF003
+# ruff: noqa: RUF001
 
 import json
 import random
