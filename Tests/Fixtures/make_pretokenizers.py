@@ -8,7 +8,7 @@ Texts: some that are nasty on purpose, and 400 from pieces at random. Each has f
 words, in bytes.
 """
 
-# ruff: noqa: RUF001
+# ruff: noqa: RUF001, E501
 
 import json
 import random

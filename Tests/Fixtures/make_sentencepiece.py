@@ -9,7 +9,7 @@ text, and the space behind user-defined tokens; texts with `▁`, and ids of tex
 in front, are therefore left out.
 """
 
-# ruff: noqa: RUF001
+# ruff: noqa: E501
 
 import json
 import random

@@ -79,8 +79,8 @@ import Training
         guard messages.last?.role == .assistant, one["generation"] == .bool(false) else { continue }
         let parts = try template.split(messages)
         #expect(parts.completion.suffix(template.turnEnd.count) == template.turnEnd[...])
-        // Mistral's templates move a system message into the last turn, if that is the user's, and Qwen's leave
-        // out old thoughts: what was read is then not what the whole has.
+        // Mistral's templates move a system message into the last turn, if that is the user's, and
+        // Qwen's leave out old thoughts: what was read is then not what the whole has.
         if messages[0].role == .system, name.contains("v3") || name.contains("nemo") { continue }
         if name == "qwen3", messages.count > 2 { continue }
         // Tulu's end a prompt with an answer as if nothing came behind it.
@@ -97,7 +97,8 @@ import Training
     let foreign = try list(fixture["foreign"])
     #expect(foreign.count == 14)
     for entry in foreign {
-      expectError(.unsupported, "x: the chat template", "\"prompt\" and \"completion\" beforehand") {
+      expectError(.unsupported, "x: the chat template", "\"prompt\" and \"completion\" beforehand")
+      {
         () throws(IVGError) in
         try template(try! string(entry["source"]))
       }
