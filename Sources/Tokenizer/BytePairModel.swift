@@ -62,8 +62,8 @@ struct BytePairModel: TokenizerModel {
     }
   }
 
-  /// Every pre-tokenizer cuts between a letter and the white space behind it, whatever is around them, and decides about
-  /// what is before without having looked further.
+  /// Every pre-tokenizer cuts between a letter and the white space behind it, whatever is around
+  /// them, and decides about what is before without having looked further.
   func isSeam(_ text: UnsafeRawBufferPointer, at position: Int) -> Bool {
     position > 0 && ScalarKind(ascii: text[position - 1]) == .letter && text[position] < 0x80
       && ScalarKind(ascii: text[position]) == .space

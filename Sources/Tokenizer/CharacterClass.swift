@@ -101,7 +101,8 @@ enum CharacterClass: Sendable {
     }
   }
 
-  /// Whether `glyph`, which is beyond ASCII, is one. White space is never, but for what is not `noStop`.
+  /// Whether `glyph`, which is beyond ASCII, is one. White space is never, but for what is not
+  /// `noStop`.
   private func containsWide(
     _ scanner: ScalarScanner, _ glyph: ScalarScanner.Glyph, _ position: Int
   ) -> Bool {

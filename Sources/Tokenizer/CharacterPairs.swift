@@ -1,10 +1,11 @@
 import Tensor
 
-/// Which characters may stand side by side inside a token: a set that may hold too much, never too little.
+/// Which characters may stand side by side inside a token: a set that may hold too much, never too
+/// little.
 ///
-/// Between two characters that stand side by side in no token, nothing merges: what is left and right of such a
-/// seam is tokenised alike together and apart. A character is a code point, or a byte that is no UTF-8. Threads:
-/// immutable after `init`, shareable.
+/// Between two characters that stand side by side in no token, nothing merges: what is left and
+/// right of such a seam is tokenised alike together and apart. A character is a code point, or a
+/// byte that is no UTF-8. Threads: immutable after `init`, shareable.
 struct CharacterPairs: Sendable {
   /// One bit for each hash.
   private let bits: FlatBuffer<UInt64>
@@ -12,9 +13,11 @@ struct CharacterPairs: Sendable {
   /// Number of bits minus one; a power of two minus one.
   private let mask: UInt64
 
-  /// The pairs in the tokens that text can become or that are searched for in text. Throws `.outOfMemory`.
+  /// The pairs in the tokens that text can become or that are searched for in text. Throws
+  /// `.outOfMemory`.
   init(vocabulary: Vocabulary) throws(IVGError) {
-    // About 16 bits for each token: a few in a hundred of the pairs that are in no token seem to be in one.
+    // About 16 bits for each token: a few in a hundred of the pairs that are in no token seem to be
+    // in one.
     var words = 16
     while words < min(vocabulary.count / 4, 1 << 17) { words *= 2 }
     bits = try FlatBuffer(count: words, purpose: "the pairs of characters in the vocabulary")
@@ -60,7 +63,8 @@ struct CharacterPairs: Sendable {
 
   @inline(__always)
   private func hash(_ left: UInt32, _ right: UInt32) -> UInt64 {
-    let product = (UInt64(left) << 32 | UInt64(right)).multipliedFullWidth(by: 0x9E37_79B9_7F4A_7C15)
+    let product = (UInt64(left) << 32 | UInt64(right)).multipliedFullWidth(
+      by: 0x9E37_79B9_7F4A_7C15)
     return (product.low >> 32 ^ product.high) & mask
   }
 }

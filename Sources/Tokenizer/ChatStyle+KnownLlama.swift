@@ -21,8 +21,8 @@ extension ChatStyle {
     laterSystem: .turn(llama3Turn("system")), generation: llama3Turn("assistant").before,
     generates: .always)
 
-  /// Llama 3.1, 3.2 and 3.3: always with a system message, which tells the date that the templates name where no other is
-  /// given to them.
+  /// Llama 3.1, 3.2 and 3.3: always with a system message, which tells the date that the templates
+  /// name where no other is given to them.
   static let llama31 = ChatStyle(
     name: "Llama 3.1", sources: [llama31Source, llama32Source], opening: "\u{1}",
     user: llama3Turn("user"), assistant: llama3Turn("assistant"),

@@ -1,6 +1,7 @@
 /// Microsoft's Phi 3 and 4.
 extension ChatStyle {
-  /// Phi 3 mini, first: the user's turn ends with the beginning of the answer; system messages are dropped.
+  /// Phi 3 mini, first: the user's turn ends with the beginning of the answer; system messages are
+  /// dropped.
   static let phi3 = phi3(sources: [phi3Source], opening: "\u{1}")
 
   /// Phi 3 medium, first: the same without BOS.

@@ -1,8 +1,8 @@
 /// How one family of chat models writes a conversation: data, and all that a new family needs (see
 /// `ChatStyle+Known.swift`).
 ///
-/// A conversation is `opening`, a turn for each message, and the generation prompt: the beginning of the
-/// assistant's turn.
+/// A conversation is `opening`, a turn for each message, and the generation prompt: the beginning
+/// of the assistant's turn.
 struct ChatStyle: Sendable {
   /// When the generation prompt is written.
   enum Generation: Sendable {
@@ -41,7 +41,8 @@ struct ChatStyle: Sendable {
   /// A system message elsewhere.
   let laterSystem: ChatSystem
 
-  /// The system message of a conversation that does not begin with one, where no hole says it; nil if none is written.
+  /// The system message of a conversation that does not begin with one, where no hole says it; nil
+  /// if none is written.
   var defaultSystem: String?
 
   /// The generation prompt.
@@ -51,12 +52,14 @@ struct ChatStyle: Sendable {
   /// What comes at the end in place of the generation prompt.
   var closing = ""
 
-  /// Whether every other message, the first but for the system's among them, must be the user's, and no others may.
+  /// Whether every other message, the first but for the system's among them, must be the user's,
+  /// and no others may.
   var alternates = false
 
   /// Whether `assistant.after` is left out behind the last message.
   var endsWithAnswer = false
 
-  /// Whether answers have a part for thoughts, `<think>`, of which all but those behind the last question are left out.
+  /// Whether answers have a part for thoughts, `<think>`, of which all but those behind the last
+  /// question are left out.
   var thinks = false
 }

@@ -4,9 +4,11 @@ enum ChatSystem: Sendable {
   case turn(ChatTurn)
   /// The same, but nothing if it is empty.
   case turnUnlessEmpty(ChatTurn)
-  /// Puts it into the conversation's first turn, the user's, before its content. `isTrimmed`: with the content, as one.
+  /// Puts it into the conversation's first turn, the user's, before its content. `isTrimmed`: with
+  /// the content, as one.
   case intoFirst(before: String, after: String, isTrimmed: Bool)
-  /// Puts it into the conversation's last turn if that is the user's, before its content; else it is lost.
+  /// Puts it into the conversation's last turn if that is the user's, before its content; else it
+  /// is lost.
   case intoLast(after: String)
   /// Writes nothing.
   case nothing

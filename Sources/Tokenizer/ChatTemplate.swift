@@ -4,8 +4,8 @@ import Tensor
 /// Writes conversations as a model's `tokenizer.chat_template` does, to the byte, for templates of
 /// families that are known; there is no Jinja here.
 ///
-/// A template that is not known is refused, never guessed at. Variables that templates have beside the messages are as if
-/// nobody had set them: no tools, the date that a template names for itself.
+/// A template that is not known is refused, never guessed at. Variables that templates have beside
+/// the messages are as if nobody had set them: no tools, the date that a template names for itself.
 ///
 /// Threads: immutable, shareable.
 package struct ChatTemplate: Sendable {
@@ -46,8 +46,8 @@ package struct ChatTemplate: Sendable {
       begin: tokenizer.text(of: tokenizer.beginToken), end: tokenizer.text(of: tokenizer.endToken))
   }
 
-  /// Recognises the chat template `source`; `label` names it in messages. `begin` and `end`: the texts of BOS and EOS.
-  /// Throws `.unsupported`.
+  /// Recognises the chat template `source`; `label` names it in messages. `begin` and `end`: the
+  /// texts of BOS and EOS. Throws `.unsupported`.
   package init(
     source: [UInt8], label: String, begin: [UInt8], end: [UInt8]
   ) throws(IVGError) {
@@ -63,7 +63,8 @@ package struct ChatTemplate: Sendable {
     var names = ChatStyle.known.map(\.name)
     names = names.indices.filter { !names[..<$0].contains(names[$0]) }.map { names[$0] }
     throw IVGError(
-      .unsupported, "\(label): the chat template is none that is known (\(names.joined(separator: ", "))); "
+      .unsupported,
+      "\(label): the chat template is none that is known (\(names.joined(separator: ", "))); "
         + Self.remedy)
   }
 
@@ -72,8 +73,8 @@ package struct ChatTemplate: Sendable {
 
   /// `messages` as text. With `addGenerationPrompt` the beginning of an answer follows.
   ///
-  /// Throws `.invalidArgument` if there are none, or the template refuses them: roles that do not alternate, a
-  /// system message where there can be none.
+  /// Throws `.invalidArgument` if there are none, or the template refuses them: roles that do not
+  /// alternate, a system message where there can be none.
   package func render(
     _ messages: [ChatMessage], addGenerationPrompt: Bool
   ) throws(IVGError) -> [UInt8] {
@@ -102,9 +103,11 @@ package struct ChatTemplate: Sendable {
       turn.before = String(turn.before.dropFirst(generation.count))
     }
     turn.after = ""
+    let isBehindQuestion = style.thinks && lastQuestion(messages) < messages.count - 1
     let content =
       style.thinks
-      ? ChatThoughts(answer.content).text(isLast: true, isBehindQuestion: true) : answer.content
+      ? ChatThoughts(answer.content).text(isLast: true, isBehindQuestion: isBehindQuestion)
+      : answer.content
     return (prompt, written(turn, content))
   }
 
@@ -189,7 +192,8 @@ package struct ChatTemplate: Sendable {
     return expanded(turn.before) + content + expanded(turn.end) + expanded(turn.after)
   }
 
-  /// The last question of the user's, by Qwen 3's rules: results of tools are none; if there is none, the last message.
+  /// The last question of the user's, by Qwen 3's rules: results of tools are none; if there is
+  /// none, the last message.
   private func lastQuestion(_ messages: [ChatMessage]) -> Int {
     messages.lastIndex {
       $0.role == .user

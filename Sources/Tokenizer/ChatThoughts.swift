@@ -20,7 +20,8 @@ struct ChatThoughts {
     thoughts = ChatText.withoutNewlines(head, atStart: true, atEnd: false)
   }
 
-  /// The content of the turn; the thoughts are in it only behind the last question, and there always in the last message.
+  /// The content of the turn; the thoughts are in it only behind the last question, and there
+  /// always in the last message.
   func text(isLast: Bool, isBehindQuestion: Bool) -> [UInt8] {
     guard isBehindQuestion, isLast || !thoughts.isEmpty else { return Array(answer) }
     let inner = ChatText.withoutNewlines(thoughts, atStart: true, atEnd: true)

@@ -1,7 +1,7 @@
 /// How a chat template writes one message: fixed texts around its content.
 ///
-/// In these texts and those of a `ChatStyle` the characters `ChatStyle.begin` and `ChatStyle.end` stand for the model's BOS
-/// and EOS tokens.
+/// In these texts and those of a `ChatStyle` the characters `ChatStyle.begin` and `ChatStyle.end`
+/// stand for the model's BOS and EOS tokens.
 struct ChatTurn: Sendable {
   /// What comes before the content.
   var before: String

@@ -1,9 +1,10 @@
 import Tensor
 
-/// The tokens of a text that goes on behind another and grows: of what is there already only the end is tokenised again.
+/// The tokens of a text that goes on behind another and grows: of what is there already only the
+/// end is tokenised again.
 ///
-/// The tokens are always those of the whole text (`encode` with `continues`). Copying is cheap until it changes. Threads:
-/// a value, one owner.
+/// The tokens are always those of the whole text (`encode` with `continues`). Copying is cheap
+/// until it changes. Threads: a value, one owner.
 package struct FollowedText: Sendable {
   /// The tokens of the text.
   package private(set) var tokens: [Int32] = []
@@ -17,8 +18,8 @@ package struct FollowedText: Sendable {
   /// No text.
   package init() {}
 
-  /// Follows the text to what it is now, whether it has grown or not, and returns how many of its first tokens are the
-  /// same as before.
+  /// Follows the text to what it is now, whether it has grown or not, and returns how many of its
+  /// first tokens are the same as before.
   ///
   /// Throws `.invalidArgument` for texts beyond 2 GiB.
   package mutating func update(
@@ -52,8 +53,9 @@ package struct FollowedText: Sendable {
 }
 
 extension Tokenizer {
-  /// The last place in `text`, beyond `start`, where it can be cut so that the two parts (the second one as a
-  /// continuation) have the tokens of the whole, and have them still however the text goes on. Nil if none is known.
+  /// The last place in `text`, beyond `start`, where it can be cut so that the two parts (the
+  /// second one as a continuation) have the tokens of the whole, and have them still however the
+  /// text goes on. Nil if none is known.
   package func lastSeam(in text: [UInt8], after start: Int) -> Int? {
     guard !seamRule.isNowhere else { return nil }
     return text.withUnsafeBytes { bytes in

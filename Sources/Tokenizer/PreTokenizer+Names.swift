@@ -49,7 +49,8 @@ extension PreTokenizer {
     case "deepseek-llm":
       [
         .each(.lineEnd), .spacedRuns(.casedLetter, anySpace: true),
-        .spacedRuns(.wideSymbol, anySpace: true), .trailingSpaces, .runs(.eastAsian), .runs(.number),
+        .spacedRuns(.wideSymbol, anySpace: true), .trailingSpaces, .runs(.eastAsian),
+        .runs(.number),
       ]
     case "deepseek-coder":
       [

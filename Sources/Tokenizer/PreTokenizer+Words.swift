@@ -50,8 +50,8 @@ extension PreTokenizer {
     }
   }
 
-  /// The end of a run of letters at `start`, perhaps behind one other sign or white space that ends no line; nil if there
-  /// is none.
+  /// The end of a run of letters at `start`, perhaps behind one other sign or white space that ends
+  /// no line; nil if there is none.
   @inline(__always)
   private func endOfLetters(
     _ scanner: ScalarScanner, at start: Int, _ first: ScalarScanner.Glyph, _ rules: WordRules
@@ -99,7 +99,8 @@ extension PreTokenizer {
     _ scanner: ScalarScanner, from start: Int, _ rules: WordRules
   ) -> UpperRun {
     var position = start
-    // Letters beyond ASCII are of both kinds: where W+ needs one of the run, it gets the last such, alone.
+    // Letters beyond ASCII are of both kinds: where W+ needs one of the run, it gets the last such,
+    // alone.
     var endOfLastOfBoth: Int?
     var glyph = scanner.glyph(at: position)
     while rules.isLetter(glyph, scanner, position), !isLowercase(glyph.byte) {
@@ -152,7 +153,8 @@ extension PreTokenizer {
     }
   }
 
-  /// The most of 512, 256, … 4 characters of white space, else two or one, that no other character follows; else one.
+  /// The most of 512, 256, … 4 characters of white space, else two or one, that no other character
+  /// follows; else one.
   private func endOfPowerOfTwo(_ scanner: ScalarScanner, from start: Int) -> Int {
     // More white space than this leads to the same.
     var ends: [Int] = []

@@ -1,9 +1,9 @@
 /// Cuts text into the words that merging never crosses, by the rules a file names in
 /// `tokenizer.ggml.pre`.
 ///
-/// The rules are regular expressions by origin, one or several in turn, each applied to the pieces that the one before
-/// left: what it matches become pieces, and so does what is between matches. Here each is a hand-written scan, linear in
-/// the text. Threads: a plain value, shareable.
+/// The rules are regular expressions by origin, one or several in turn, each applied to the pieces
+/// that the one before left: what it matches become pieces, and so does what is between matches.
+/// Here each is a hand-written scan, linear in the text. Threads: a plain value, shareable.
 package struct PreTokenizer: Sendable {
   /// One regular expression.
   enum Pass: Sendable {
@@ -89,8 +89,8 @@ package struct PreTokenizer: Sendable {
     }
   }
 
-  /// Cuts a piece into what matches and what is between. `match` gives the end of the match that begins at a place, if
-  /// one does, beyond that place.
+  /// Cuts a piece into what matches and what is between. `match` gives the end of the match that
+  /// begins at a place, if one does, beyond that place.
   private func splitMatches(
     _ text: UnsafeRawBufferPointer, _ range: Range<Int>, _ piece: (Range<Int>) -> Void,
     match: (ScalarScanner, Int) -> Int?

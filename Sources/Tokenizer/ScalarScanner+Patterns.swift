@@ -1,4 +1,5 @@
-/// Small patterns of single pre-tokenizers; each gives the end of its match at a place, nil if there is none.
+/// Small patterns of single pre-tokenizers; each gives the end of its match at a place, nil if
+/// there is none.
 extension ScalarScanner {
   /// Exactly `count` ASCII digits.
   func endOfDigits(at start: Int, count: Int) -> Int? {

@@ -1,5 +1,5 @@
-/// Where user-defined tokens, which are found in every text, let a text be cut in two that are tokenised
-/// apart; where the rest lets it is `TokenizerModel.isSeam`'s to say.
+/// Where user-defined tokens, which are found in every text, let a text be cut in two that are
+/// tokenised apart; where the rest lets it is `TokenizerModel.isSeam`'s to say.
 ///
 /// Threads: a plain value, shareable.
 struct SeamRule: Sendable {

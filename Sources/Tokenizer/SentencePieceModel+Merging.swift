@@ -1,9 +1,11 @@
 extension SentencePieceModel {
-  /// Merges a stretch of at most `shortStretch` characters: always looks for the best pair among all.
+  /// Merges a stretch of at most `shortStretch` characters: always looks for the best pair among
+  /// all.
   func mergeShort(
     _ text: UnsafeRawBufferPointer, _ characters: Int, into output: inout [Int32]
   ) {
-    // Symbol `n` is bytes starts[n] ..< starts[n + 1]; ranks[n] is that of symbols n and n + 1 together.
+    // Symbol `n` is bytes starts[n] ..< starts[n + 1]; ranks[n] is that of symbols n and n + 1
+    // together.
     withUnsafeTemporaryAllocation(of: Int.self, capacity: characters + 1) { starts in
       withUnsafeTemporaryAllocation(of: UInt32.self, capacity: characters) { ranks in
         var count = fill(starts, text)
@@ -41,8 +43,8 @@ extension SentencePieceModel {
     return count
   }
 
-  /// Merges a stretch of any length in O(n log n): a linked list of symbols, and a heap of the pairs that may
-  /// merge, best first and leftmost among equals.
+  /// Merges a stretch of any length in O(n log n): a linked list of symbols, and a heap of the
+  /// pairs that may merge, best first and leftmost among equals.
   func mergeLong(
     _ text: UnsafeRawBufferPointer, _ characters: Int, into output: inout [Int32]
   ) {
@@ -97,8 +99,8 @@ extension SentencePieceModel {
     }
     heap.order()
     while let (rank, left) = heap.popFirst() {
-      // An entry is out of date when either side has merged since. Should the pair that is there now have the same
-      // rank, then its own entry would come next.
+      // An entry is out of date when either side has merged since. Should the pair that is there
+      // now have the same rank, then its own entry would come next.
       guard links[left].length > 0, pairRank(left) == rank else { continue }
       let right = Int(links[left].next)
       links[left].length += links[right].length

@@ -34,11 +34,12 @@ extension SentencePieceModel {
     return bits & 0x8000_0000 == 0 ? 0x7FFF_FFFF - bits : bits
   }
 
-  /// The token for `byte` in a vocabulary without byte tokens: one called `<0xNN>`, else the byte itself; -1 if there
-  /// is neither.
+  /// The token for `byte` in a vocabulary without byte tokens: one called `<0xNN>`, else the byte
+  /// itself; -1 if there is neither.
   static func spelledByte(_ byte: UInt8, _ index: TokenIndex) -> Int32 {
     let digits = Array("0123456789ABCDEF".utf8)
-    let name = Array("<0x".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)], UInt8(ascii: ">")]
+    let name =
+      Array("<0x".utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)], UInt8(ascii: ">")]
     if let token = name.withUnsafeBytes({ index.token($0) }) { return token }
     return withUnsafeBytes(of: byte) { index.token($0) } ?? -1
   }

@@ -3,9 +3,9 @@ import Tensor
 
 /// SentencePiece's byte-pair encoding (`tokenizer.ggml.model` = `llama`).
 ///
-/// Text starts as its characters; the neighbouring two that together are the token of the highest score, the
-/// leftmost of equals, become one, until no two are a token. A character that is no token becomes the tokens of its
-/// bytes; a byte without one is dropped from the result.
+/// Text starts as its characters; the neighbouring two that together are the token of the highest
+/// score, the leftmost of equals, become one, until no two are a token. A character that is no
+/// token becomes the tokens of its bytes; a byte without one is dropped from the result.
 ///
 /// Spaces are spaces here and in `Vocabulary`, and `▁` in the file; a `▁` in text is a space too.
 struct SentencePieceModel: TokenizerModel {

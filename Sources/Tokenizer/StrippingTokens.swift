@@ -1,8 +1,9 @@
 import GGUF
 import Tensor
 
-/// Special tokens that take the white space behind them along, as Phi-3's do: `<|user|>` and a newline is the
-/// same as `<|user|>` alone. Files do not say so; like llama.cpp this goes by the model's name.
+/// Special tokens that take the white space behind them along, as Phi-3's do: `<|user|>` and a
+/// newline is the same as `<|user|>` alone. Files do not say so; like llama.cpp this goes by the
+/// model's name.
 ///
 /// Threads: a plain value, shareable.
 struct StrippingTokens: Sendable {

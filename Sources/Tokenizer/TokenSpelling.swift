@@ -19,7 +19,8 @@ enum TokenSpelling: Sendable {
     var isVerbatim: Bool
   }
 
-  /// Writes what `text`, an entry of `kind`, stands for to `output`, which has room for `text.count` bytes.
+  /// Writes what `text`, an entry of `kind`, stands for to `output`, which has room for
+  /// `text.count` bytes.
   ///
   /// Nil for a byte token that is not written `<0xNN>`.
   @inline(__always)
@@ -69,15 +70,16 @@ enum TokenSpelling: Sendable {
       copy(text, to: output)
       return Result(length: text.count, isSpelled: false, isVerbatim: true)
     case .normal, .unused, .userDefined:
-      // Text has its spaces marked before it is merged, but not when user-defined tokens are looked for.
+      // Text has its spaces marked before it is merged, but not when user-defined tokens are looked
+      // for.
       let hasSpace = text.contains(UInt8(ascii: " "))
       let length = unmark(text, to: output)
       return Result(length: length, isSpelled: !hasSpace, isVerbatim: length == text.count)
     }
   }
 
-  /// Copies `text` with spaces in place of marks and returns how many bytes there are now; `output` has room
-  /// for `text.count`.
+  /// Copies `text` with spaces in place of marks and returns how many bytes there are now; `output`
+  /// has room for `text.count`.
   static func unmark(
     _ text: UnsafeRawBufferPointer, to output: UnsafeMutablePointer<UInt8>
   ) -> Int {

@@ -23,9 +23,9 @@ extension Tokenizer {
   /// The bytes of `tokens` one after another; those of control tokens only without `skipControl`.
   /// Ids out of range give nothing. For text that arrives piece by piece see `UTF8Assembler`.
   ///
-  /// The space that `encode` puts before a text for some vocabularies is taken off, from the first token
-  /// or the first behind control tokens at the beginning; with `continues`, the tokens go on behind others and every
-  /// space stays.
+  /// The space that `encode` puts before a text for some vocabularies is taken off, from the first
+  /// token or the first behind control tokens at the beginning; with `continues`, the tokens go on
+  /// behind others and every space stays.
   package func decode(
     _ tokens: some Sequence<Int32>, skipControl: Bool, continues: Bool = false
   ) -> [UInt8] {

@@ -10,9 +10,10 @@ extension Tokenizer {
   /// `continues`: the text goes on behind another. Vocabularies that put a space before a text, and as in
   /// llama.cpp behind each special token, then put none anywhere.
   ///
-  /// Any bytes are legal, UTF-8 or not, and `decode` gives them back exactly, except for single bytes that the
-  /// vocabulary cannot spell (see `canSpell`), which are left out; for `▁`, which is a space to SentencePiece, and
-  /// the spaces it puts in; and for white space behind a special token that takes it along.
+  /// Any bytes are legal, UTF-8 or not, and `decode` gives them back exactly, except for single
+  /// bytes that the vocabulary cannot spell (see `canSpell`), which are left out; for `▁`, which is
+  /// a space to SentencePiece, and the spaces it puts in; and for white space behind a special
+  /// token that takes it along.
   ///
   /// Throws `.invalidArgument` for texts beyond 2 GiB. Threads: may be called from any number at
   /// once.
@@ -45,12 +46,13 @@ extension Tokenizer {
     return output
   }
 
-  /// The tokens of `prompt` followed by `completion`, as one text: a merge may span the border. Special tokens
-  /// are parsed in the prompt, and in the completion and across the border only with `parseCompletion`.
+  /// The tokens of `prompt` followed by `completion`, as one text: a merge may span the border.
+  /// Special tokens are parsed in the prompt, and in the completion and across the border only with
+  /// `parseCompletion`.
   ///
-  /// Without that, for text whose second part is not to be trusted with structure. A completion directly behind a
-  /// special token gets no space in front, as a model's answer has none that it did not write. `addBegin` and errors
-  /// as above.
+  /// Without that, for text whose second part is not to be trusted with structure. A completion
+  /// directly behind a special token gets no space in front, as a model's answer has none that it
+  /// did not write. `addBegin` and errors as above.
   package func encode(
     prompt: [UInt8], completion: [UInt8], addBegin: Bool, parseCompletion: Bool = false
   ) throws(IVGError) -> [Int32] {
@@ -99,7 +101,8 @@ extension Tokenizer {
     model.encode(text, isBeginning: fragment.isBeginning, into: &output)
   }
 
-  /// Where the last special token in `text` ends, and whether it takes the white space behind it along.
+  /// Where the last special token in `text` ends, and whether it takes the white space behind it
+  /// along.
   private func endOfSpecials(_ text: [UInt8]) -> (position: Int, strips: Bool) {
     var end = (position: 0, strips: false)
     var position = 0

@@ -32,7 +32,8 @@ extension Tokenizer {
     }
   }
 
-  /// The rules by which text is cut into words, checked to be known; of no meaning to SentencePiece.
+  /// The rules by which text is cut into words, checked to be known; of no meaning to
+  /// SentencePiece.
   static func preTokenizer(of file: GGUFFile, _ kind: Kind) throws(IVGError) -> PreTokenizer {
     let key = "tokenizer.ggml.pre"
     let name = try file.metadata.string(key) ?? "default"

@@ -6,11 +6,13 @@ protocol TokenizerModel: Sendable {
   /// Whether a text that begins gets a space in front.
   var addsSpace: Bool { get }
 
-  /// Appends the tokens of `text`, in which special tokens mean nothing. `isBeginning`: nothing is before it, or a
-  /// special token. Never fails: every byte sequence has an encoding. `text.count` is at most `Int32.max`.
+  /// Appends the tokens of `text`, in which special tokens mean nothing. `isBeginning`: nothing is
+  /// before it, or a special token. Never fails: every byte sequence has an encoding. `text.count`
+  /// is at most `Int32.max`.
   func encode(_ text: UnsafeRawBufferPointer, isBeginning: Bool, into output: inout [Int32])
 
-  /// Whether `text` and everything that goes on behind it is tokenised alike as a whole and in two parts, the second one
-  /// from `position` on (and not as a beginning). `position` is inside the text. May be false of places where that is so.
+  /// Whether `text` and everything that goes on behind it is tokenised alike as a whole and in two
+  /// parts, the second one from `position` on (and not as a beginning). `position` is inside the
+  /// text. May be false of places where that is so.
   func isSeam(_ text: UnsafeRawBufferPointer, at position: Int) -> Bool
 }

@@ -3,8 +3,8 @@ import Tensor
 
 /// Every token's bytes and kind, in one arena.
 ///
-/// Bytes are what the token stands for in text: spelling (see `TokenSpelling`) is undone, while control
-/// tokens are verbatim. Ownership: the arena lives as long as the object. Threads:
+/// Bytes are what the token stands for in text: spelling (see `TokenSpelling`) is undone, while
+/// control tokens are verbatim. Ownership: the arena lives as long as the object. Threads:
 /// immutable after `init`, shareable.
 final class Vocabulary: Sendable {
   /// More entries than this are refused; ids then fit 24 bits.
@@ -71,7 +71,8 @@ final class Vocabulary: Sendable {
       guard let result = spelling.decode(text, kind: kind, to: arena.base + used) else {
         throw IVGError(
           .corruptFile,
-          "\(file.path): tokenizer.ggml.tokens: entry \(id) is a byte token, but not written <0xNN>")
+          "\(file.path): tokenizer.ggml.tokens: entry \(id) is a byte token, but not written <0xNN>"
+        )
       }
       var flags = kind.rawValue
       if result.isSpelled { flags |= Self.spelledFlag }
@@ -98,8 +99,8 @@ final class Vocabulary: Sendable {
     TokenKind(rawValue: kinds[id] & 0x0F) ?? .normal
   }
 
-  /// Whether the token can come out of merging: never true of a control token, so that text can never
-  /// spell one.
+  /// Whether the token can come out of merging: never true of a control token, so that text can
+  /// never spell one.
   func isSpelled(_ id: Int) -> Bool {
     kinds[id] & Self.spelledFlag != 0
   }

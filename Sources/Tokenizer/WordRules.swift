@@ -1,5 +1,5 @@
-/// Rules of the shape that Llama 3 brought up: contractions, words with one sign in front, numbers, other signs, white
-/// space.
+/// Rules of the shape that Llama 3 brought up: contractions, words with one sign in front, numbers,
+/// other signs, white space.
 ///
 /// With all defaults but `digits`:
 /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}|`

@@ -131,10 +131,10 @@ static void parts_of_texts(void) {
 
 int main(void) {
   model = open_model(fixture("tiny-llama.gguf"));
-  the_models_own_template();
-  another_template();
-  refusals();
-  parts_of_texts();
+  RUN(the_models_own_template);
+  RUN(another_template);
+  RUN(refusals);
+  RUN(parts_of_texts);
   ivg_model_free(model);
-  return finish();
+  return check_finish();
 }

@@ -136,8 +136,10 @@ def main() -> None:
         for name, source in sources.items()
     ]
     foreign = [{"name": name, "source": source} for name, source in FOREIGN.items()]
-    lists = [f' "{name}": [\n' + ",\n".join(f"  {json.dumps(entry)}" for entry in entries) + "\n ]"
-             for name, entries in (("known", known), ("foreign", foreign))]  # fmt: skip
+    lists = [
+        f' "{name}": [\n' + ",\n".join(f"  {json.dumps(entry)}" for entry in entries) + "\n ]"
+        for name, entries in (("known", known), ("foreign", foreign))
+    ]
     (HERE / "chat-templates.json").write_text("{\n" + ",\n".join(lists) + "\n}\n")
 
 

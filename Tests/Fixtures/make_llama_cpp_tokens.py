@@ -6,6 +6,8 @@ Needs xllamacpp, whose server is asked, without BOS and with special tokens as t
 left out: llama.cpp takes that for a control token in any file, and here it is what the file says.
 """
 
+# ruff: noqa: RUF001
+
 import json
 import random
 import sys
@@ -15,11 +17,76 @@ from pathlib import Path
 import xllamacpp
 
 PARTS = [
-    "'s", "’s", "don't", "a", "Z", "hello", " the", "WORLD", "é", "É", "ß", "Я", "Привет", "中", "文字", "ひら", "カナ", "한국어", "ไทย",
-    "नम", "مرحبا", "\u0301", "\u200d", "\u00a0", "\u3000", "1", "12", "1234567", "½", "🦙", "👍🏽", "$", "~", "`", "...", "。",
-    "…", "-", "_", "(", "//", "\\", "\"", "#", " ", "  ", "     ", "\t", "\t\t", "\n", "\n\n", "\n\n\n", "\r\n", " \n", "\x00", "\x7f",
-    "ﬁ", "𝟘", "\ue000", "▁", "▁▁", "<bos>", "<start_of_turn>", "<end_of_turn>", "<unused3>", "<table>", "</table>", "<h1>", "[multimodal]",
-]  # fmt: skip
+    "'s",
+    "’s",
+    "don't",
+    "a",
+    "Z",
+    "hello",
+    " the",
+    "WORLD",
+    "é",
+    "É",
+    "ß",
+    "Я",
+    "Привет",
+    "中",
+    "文字",
+    "ひら",
+    "カナ",
+    "한국어",
+    "ไทย",
+    "नम",
+    "مرحبا",
+    "\u0301",
+    "\u200d",
+    "\u00a0",
+    "\u3000",
+    "1",
+    "12",
+    "1234567",
+    "½",
+    "🦙",
+    "👍🏽",
+    "$",
+    "~",
+    "`",
+    "...",
+    "。",
+    "…",
+    "-",
+    "_",
+    "(",
+    "//",
+    "\\",
+    '"',
+    "#",
+    " ",
+    "  ",
+    "     ",
+    "\t",
+    "\t\t",
+    "\n",
+    "\n\n",
+    "\n\n\n",
+    "\r\n",
+    " \n",
+    "\x00",
+    "\x7f",
+    "ﬁ",
+    "𝟘",
+    "\ue000",
+    "▁",
+    "▁▁",
+    "<bos>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<unused3>",
+    "<table>",
+    "</table>",
+    "<h1>",
+    "[multimodal]",
+]
 
 
 def main() -> None:

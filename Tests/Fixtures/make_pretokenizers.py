@@ -8,6 +8,8 @@ Texts: some that are nasty on purpose, and 400 from pieces at random. Each has f
 words, in bytes.
 """
 
+# ruff: noqa: RUF001, E501
+
 import json
 import random
 from pathlib import Path
@@ -17,7 +19,8 @@ import regex
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
-# llama.cpp's reading of [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and its like: letters beyond ASCII are of both cases, marks of none.
+# llama.cpp's reading of [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and its like: letters beyond ASCII are of both cases, marks
+# of none.
 UPPER, LOWER = r"(?:(?=\p{L})[^a-z])", r"(?:(?=\p{L})[^A-Z])"
 UPPER_M, LOWER_M = r"(?:(?=[\p{L}\p{M}])[^a-z])", r"(?:(?=[\p{L}\p{M}])[^A-Z])"
 LEAD = r"[^\r\n\p{L}\p{N}]?"
@@ -39,9 +42,7 @@ def lines(digits: str, letters: str = r"\p{L}", others: str = r"[^\s\p{L}\p{N}]+
 
 def cased(upper: str, lower: str, digits: str, short: str) -> str:
     """The shape of GPT-4o's rules."""
-    return (
-        rf"{LEAD}{upper}*{lower}+{short}|{LEAD}{upper}+{lower}*{short}|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{SPACES}"
-    )
+    return rf"{LEAD}{upper}*{lower}+{short}|{LEAD}{upper}+{lower}*{short}|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{SPACES}"
 
 
 JAIS = "|".join([rf"\s{{{2**n}}}(?!\S)" for n in range(9, 1, -1)] + [r"\s{1,2}(?!\S)", r"\s{1}"])
@@ -95,11 +96,83 @@ TEXTS = [
     " " * 700 + "x" + " " * 6,
 ]
 PARTS = [
-    "'s", "'S", "’s", "'RE", "'ll", "don't", "a", "Z", "Ab", "aB", "WORLD", "é", "É", "ß", "ǅ", "ʰ", "Я", "中", "ひ", "カナ",
-    "한국", "ไทย", "नम", "مر", "ש", "\u0301", "\u200d", "\u00a0", "\u3000", "\u0085", "1", "12", "1234567", "٣", "²", "Ⅳ", "🦙",
-    "$", "+", "~", "`", "!", "...", "。", "，", "“", "…", "·", "-", "_", "(", "/", "//", "\\", "\"", "#", "|", " ", "  ",
-    "     ", "\t", "\n", "\n\n", "\r\n", " \n", "\n ", "\x00", "\x7f", "\u00ad", "ﬁ", "Ａ", "０", "𝟘", "µ", "\u2028", "\ue000",
-]  # fmt: skip
+    "'s",
+    "'S",
+    "’s",
+    "'RE",
+    "'ll",
+    "don't",
+    "a",
+    "Z",
+    "Ab",
+    "aB",
+    "WORLD",
+    "é",
+    "É",
+    "ß",
+    "ǅ",
+    "ʰ",
+    "Я",
+    "中",
+    "ひ",
+    "カナ",
+    "한국",
+    "ไทย",
+    "नम",
+    "مر",
+    "ש",
+    "\u0301",
+    "\u200d",
+    "\u00a0",
+    "\u3000",
+    "\u0085",
+    "1",
+    "12",
+    "1234567",
+    "٣",
+    "²",
+    "Ⅳ",
+    "🦙",
+    "$",
+    "+",
+    "~",
+    "`",
+    "!",
+    "...",
+    "。",
+    "，",
+    "“",
+    "…",
+    "·",
+    "-",
+    "_",
+    "(",
+    "/",
+    "//",
+    "\\",
+    '"',
+    "#",
+    "|",
+    " ",
+    "  ",
+    "     ",
+    "\t",
+    "\n",
+    "\n\n",
+    "\r\n",
+    " \n",
+    "\n ",
+    "\x00",
+    "\x7f",
+    "\u00ad",
+    "ﬁ",
+    "Ａ",
+    "０",
+    "𝟘",
+    "µ",
+    "\u2028",
+    "\ue000",
+]
 
 
 def words(passes: list[str], text: str) -> list[int]:
@@ -123,7 +196,9 @@ def main() -> None:
     chance = random.Random(7)
     texts = TEXTS + ["".join(chance.choices(PARTS, k=chance.randint(1, 14))) for _ in range(400)]
     rules = {name: [words(passes, text) for text in texts] for name, passes in RULES.items()}
-    lines_of = [f"  {json.dumps(name)}: {json.dumps(lengths, separators=(',', ':'))}" for name, lengths in rules.items()]
+    lines_of = [
+        f"  {json.dumps(name)}: {json.dumps(lengths, separators=(',', ':'))}" for name, lengths in rules.items()
+    ]
     content = '{\n "texts": ' + json.dumps(texts) + ',\n "rules": {\n' + ",\n".join(lines_of) + "\n }\n}\n"
     (Path(__file__).parent / "pretokenizers.json").write_text(content)
 

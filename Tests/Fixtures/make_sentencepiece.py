@@ -9,6 +9,8 @@ text, and the space behind user-defined tokens; texts with `▁`, and ids of tex
 in front, are therefore left out.
 """
 
+# ruff: noqa: E501
+
 import json
 import random
 import tempfile
@@ -25,11 +27,56 @@ the model is large, the two of them together write better than either. Größe z
 une fois un petit modèle, très patient. 東京は日本の首都です。 1234567890 ... (a) [b] {c} == !=    spaces   and	tabs."""
 USER = ["\n", "\n\n", "<turn>"]
 TEXTS = [
-    "", " ", "  ", "Hello world", " Hello world", "The value of the model is 42.", "it's  two   spaces    and more", "\t\ttabs",
-    "naïve café — 東京 🙂", "étonné", "Größe", "<s>", "</s>", "<unk>", "<0x0A>", "<0x41>", "a\u0301", "\x00\x01\x7f",
-    "\u3000\u00a0", "modelmodelmodel", "thethethe", "the the the", "x" * 100, "e" * 100, " " * 40, "ab" * 60, "日本日本日本",
-]  # fmt: skip
-PARTS = ["the", "The", " ", "  ", "value", "er", "e", "t", "model", "é", "ß", "東", "京は", "🙂", ".", "(", "12", "3", "\t", "x"]
+    "",
+    " ",
+    "  ",
+    "Hello world",
+    " Hello world",
+    "The value of the model is 42.",
+    "it's  two   spaces    and more",
+    "\t\ttabs",
+    "naïve café — 東京 🙂",
+    "étonné",
+    "Größe",
+    "<s>",
+    "</s>",
+    "<unk>",
+    "<0x0A>",
+    "<0x41>",
+    "a\u0301",
+    "\x00\x01\x7f",
+    "\u3000\u00a0",
+    "modelmodelmodel",
+    "thethethe",
+    "the the the",
+    "x" * 100,
+    "e" * 100,
+    " " * 40,
+    "ab" * 60,
+    "日本日本日本",
+]
+PARTS = [
+    "the",
+    "The",
+    " ",
+    "  ",
+    "value",
+    "er",
+    "e",
+    "t",
+    "model",
+    "é",
+    "ß",
+    "東",
+    "京は",
+    "🙂",
+    ".",
+    "(",
+    "12",
+    "3",
+    "\t",
+    "x",
+]
 
 
 def train(directory: str) -> bytes:
@@ -37,10 +84,19 @@ def train(directory: str) -> bytes:
     corpus = Path(directory) / "corpus.txt"
     corpus.write_text(CORPUS.replace("\n", " "))
     sentencepiece.SentencePieceTrainer.train(
-        input=str(corpus), model_prefix=f"{directory}/model", model_type="bpe", vocab_size=400, byte_fallback=True,
-        character_coverage=0.99, normalization_rule_name="identity", remove_extra_whitespaces=False, user_defined_symbols=USER,
-        split_digits=True, allow_whitespace_only_pieces=True, minloglevel=2,
-    )  # fmt: skip
+        input=str(corpus),
+        model_prefix=f"{directory}/model",
+        model_type="bpe",
+        vocab_size=400,
+        byte_fallback=True,
+        character_coverage=0.99,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        user_defined_symbols=USER,
+        split_digits=True,
+        allow_whitespace_only_pieces=True,
+        minloglevel=2,
+    )
     return (Path(directory) / "model.model").read_bytes()
 
 

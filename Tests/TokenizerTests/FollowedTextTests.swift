@@ -3,16 +3,21 @@ import TestSupport
 import Testing
 import Tokenizer
 
-/// Following a growing text gives the tokens of the whole text, wherever it is cut, for all vocabularies at hand.
+/// Following a growing text gives the tokens of the whole text, wherever it is cut, for all
+/// vocabularies at hand.
 @Suite struct FollowedTextTests {
-  private static let parts = [
-    "a", "b", "The", " the", "value", " ", "  ", "\n", "\n\n", "\r\n", "\t", "'s", "'", "’s", "don't", "1",
-    "123", "é", "e\u{301}", "ß", "中", "文字。", "ไทย", "🦙", "👍🏽", "▁", "▁▁", ".", "...", "!", "/", "<s>", "</s>",
-    "<|im_end|>", "<turn>", "\u{A0}", "\u{3000}", "x y z", "HTTPServer", " 'll", "I'M ",
-  ].map { Array($0.utf8) } + [[0x80], [0xC3], [0xF0, 0x9F], [0xE2, 0x96]]
+  private static let parts =
+    [
+      "a", "b", "The", " the", "value", " ", "  ", "\n", "\n\n", "\r\n", "\t", "'s", "'", "’s",
+      "don't", "1",
+      "123", "é", "e\u{301}", "ß", "中", "文字。", "ไทย", "🦙", "👍🏽", "▁", "▁▁", ".", "...", "!", "/",
+      "<s>", "</s>",
+      "<|im_end|>", "<turn>", "\u{A0}", "\u{3000}", "x y z", "HTTPServer", " 'll", "I'M ",
+    ].map { Array($0.utf8) } + [[0x80], [0xC3], [0xF0, 0x9F], [0xE2, 0x96]]
 
   /// Follows random texts of random parts and compares with encoding them whole.
-  private func check(_ tokenizer: Tokenizer, _ what: String, seed: UInt64, rounds: Int = 60) throws {
+  private func check(_ tokenizer: Tokenizer, _ what: String, seed: UInt64, rounds: Int = 60) throws
+  {
     var random = TestRandom(seed: seed)
     for _ in 0..<rounds {
       var followed = FollowedText()
@@ -31,7 +36,9 @@ import Tokenizer
         let common = try followed.update(to: text, with: tokenizer)
         let whole = try tokenizer.encode(
           text, parseSpecial: false, addBegin: false, continues: true)
-        #expect(followed.tokens == whole, "\(what): \(String(decoding: text, as: UTF8.self).debugDescription)")
+        #expect(
+          followed.tokens == whole,
+          "\(what): \(String(decoding: text, as: UTF8.self).debugDescription)")
         #expect(zip(tokens, whole).prefix { $0 == $1 }.count == common)
         tokens = whole
       }
@@ -56,8 +63,10 @@ import Tokenizer
   }
 
   @Test(arguments: [
-    "gpt-2", "smollm", "default", "falcon", "llama-bpe", "qwen2", "seed-coder", "ufakzeka", "qwen35", "jais-2",
-    "minicpm5", "laguna", "tekken", "gpt-4o", "granite-embed-multi-97m", "bloom", "viking", "deepseek-llm",
+    "gpt-2", "smollm", "default", "falcon", "llama-bpe", "qwen2", "seed-coder", "ufakzeka",
+    "qwen35", "jais-2",
+    "minicpm5", "laguna", "tekken", "gpt-4o", "granite-embed-multi-97m", "bloom", "viking",
+    "deepseek-llm",
     "deepseek-coder", "deepseek-v3", "chameleon",
   ])
   func preTokenizers(_ pre: String) throws {
@@ -72,9 +81,12 @@ import Tokenizer
 
   @Test func userDefinedPieces() throws {
     let pieces: [(String, Float, Int32)] = [
-      ("▁", -1, 1), ("a", -1, 1), ("▁a", 0, 1), ("a▁", 1, 1), ("e", -1, 1), ("th", 0, 1), ("▁th", 2, 1),
+      ("▁", -1, 1), ("a", -1, 1), ("▁a", 0, 1), ("a▁", 1, 1), ("e", -1, 1), ("th", 0, 1),
+      ("▁th", 2, 1),
     ]
-    for special in [[], [("e", Float(0), Int32(4))], [("e ", 0, 4), ("\n", 0, 4)], [("<turn>", 0, 4)]] {
+    for special in [
+      [], [("e", Float(0), Int32(4))], [("e ", 0, 4), ("\n", 0, 4)], [("<turn>", 0, 4)],
+    ] {
       for addsSpace in [true, false] {
         var file = TestVocabulary(pieces: pieces + special)
         file.add("tokenizer.ggml.add_space_prefix", bool: addsSpace)

@@ -74,7 +74,9 @@ import Tokenizer
             ["a", "b", "é", "▁"].randomElement(using: &random)!
           }.joined())
       }
-      let pieces = texts.sorted().map { ($0, Float(Int.random(in: -9 ... -1, using: &random)), Int32(1)) }
+      let pieces = texts.sorted().map {
+        ($0, Float(Int.random(in: -9 ... -1, using: &random)), Int32(1))
+      }
       let tokenizer = try TestVocabulary(pieces: pieces).tokenizer()
       for _ in 0..<20 {
         let letters = (0..<Int.random(in: 0...(round < 30 ? 20 : 90), using: &random)).map { _ in
@@ -92,7 +94,8 @@ import Tokenizer
   private static func naive(_ letters: [String], _ pieces: [(String, Float, Int32)]) -> [String] {
     var scores: [String: Float] = [:]
     for (text, score, _) in pieces {
-      scores[text.split(separator: "▁", omittingEmptySubsequences: false).joined(separator: " ")] = score
+      scores[text.split(separator: "▁", omittingEmptySubsequences: false).joined(separator: " ")] =
+        score
     }
     var symbols = letters
     while true {
@@ -155,7 +158,7 @@ import Tokenizer
     let tokenizer = try TestVocabulary(pieces: pieces).tokenizer()
     let text = [UInt8](repeating: 97, count: 1 << 20)
     var ids: [Int32] = []
-    let time = try ContinuousClock().measure { 
+    let time = try ContinuousClock().measure {
       ids = try tokenizer.encode(text, parseSpecial: false, addBegin: false, continues: true)
     }
     #expect(tokenizer.decode(ids, skipControl: false, continues: true) == text)
@@ -171,8 +174,9 @@ import Tokenizer
     var random = TestRandom(seed: 22)
     let letters = ["a", "b", "▁", " ", "é", "€", "🦙", "<", "\u{0}", "", "<0x41>", "\n"]
     func text() -> String {
-      (0..<Int.random(in: 0...5, using: &random)).map { _ in letters.randomElement(using: &random)! }
-        .joined()
+      (0..<Int.random(in: 0...5, using: &random)).map { _ in letters.randomElement(using: &random)!
+      }
+      .joined()
     }
     for _ in 0..<500 {
       let count = Int.random(in: 1...40, using: &random)
@@ -180,7 +184,9 @@ import Tokenizer
       do {
         tokenizer = try file(
           tokens: (0..<count).map { _ in text() },
-          types: (0..<count).map { _ in Int32([-1, 0, 1, 2, 3, 4, 5, 8].randomElement(using: &random)!) },
+          types: (0..<count).map { _ in
+            Int32([-1, 0, 1, 2, 3, 4, 5, 8].randomElement(using: &random)!)
+          },
           scores: (0..<count).map { _ in Float.random(in: -3...3, using: &random).rounded() }
         ).tokenizer()
       } catch { continue }

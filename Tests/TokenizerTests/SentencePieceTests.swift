@@ -53,7 +53,9 @@ import Tokenizer
       #expect(try tokenizer.encode(item.text, parseSpecial: true) == item.special)
       // By code points: marks join what is before them.
       var text = ""
-      for scalar in item.text.unicodeScalars { text.unicodeScalars.append(scalar == "▁" ? " " : scalar) }
+      for scalar in item.text.unicodeScalars {
+        text.unicodeScalars.append(scalar == "▁" ? " " : scalar)
+      }
       #expect(tokenizer.decode(item.plain, skipControl: false) == Array(text.utf8))
     }
   }
@@ -154,6 +156,8 @@ import Tokenizer
 extension [UInt8] {
   /// Whether `▁` is in it.
   fileprivate var containsMark: Bool {
-    indices.dropLast(2).contains { self[$0] == 0xE2 && self[$0 + 1] == 0x96 && self[$0 + 2] == 0x81 }
+    indices.dropLast(2).contains {
+      self[$0] == 0xE2 && self[$0 + 1] == 0x96 && self[$0 + 2] == 0x81
+    }
   }
 }

@@ -55,7 +55,8 @@ enum TestFiles {
     return path
   }
 
-  /// The path of a real Gemma 3 file, whose vocabulary is SentencePiece's; nil, said on the console, when there is none.
+  /// The path of a real Gemma 3 file, whose vocabulary is SentencePiece's; nil, said on the
+  /// console, when there is none.
   static func gemma() -> String? {
     let folder = getenv("IVG_TEST_MODELS").map { String(cString: $0) } ?? root + "/.build/models"
     let path = folder + "/gemma-3-270m-q4_k_m.gguf"

@@ -30,8 +30,8 @@ struct TestVocabulary {
     add("tokenizer.ggml.merges", strings: merged)
   }
 
-  /// A SentencePiece vocabulary: `<unk>`, `<s>`, `</s>`, the 256 byte tokens unless `bytes` is false, then `pieces`
-  /// with their scores and kinds.
+  /// A SentencePiece vocabulary: `<unk>`, `<s>`, `</s>`, the 256 byte tokens unless `bytes` is
+  /// false, then `pieces` with their scores and kinds.
   init(pieces: [(String, Float, Int32)], bytes: Bool = true) {
     var all: [(String, Float, Int32)] = [("<unk>", 0, 2), ("<s>", 0, 3), ("</s>", 0, 3)]
     if bytes {

@@ -57,7 +57,7 @@ import Training
         let messages = try messages(one["messages"])
         let generation = one["generation"] == .bool(true)
         if one["text"] == .null {
-          expectError(.invalidArgument, name, "takes no such conversation") {
+          expectError(.invalidArgument, "takes no such conversation") {
             () throws(IVGError) in
             try template.render(messages, addGenerationPrompt: generation)
           }
@@ -79,10 +79,12 @@ import Training
         guard messages.last?.role == .assistant, one["generation"] == .bool(false) else { continue }
         let parts = try template.split(messages)
         #expect(parts.completion.suffix(template.turnEnd.count) == template.turnEnd[...])
-        // Mistral's templates move a system message into the last turn, if that is the user's, and Qwen's leave
-        // out old thoughts: what was read is then not what the whole has.
+        // Mistral's templates move a system message into the last turn, if that is the user's, and
+        // Qwen's leave out old thoughts: what was read is then not what the whole has.
         if messages[0].role == .system, name.contains("v3") || name.contains("nemo") { continue }
         if name == "qwen3", messages.count > 2 { continue }
+        // Tulu's end a prompt with an answer as if nothing came behind it.
+        if messages.dropLast().last?.role == .assistant { continue }
         let wanted = try string(one["text"])
         let whole = parts.prompt + parts.completion
         #expect(wanted.starts(with: whole), "\(name): \(String(decoding: whole, as: UTF8.self))")
@@ -95,8 +97,8 @@ import Training
     let foreign = try list(fixture["foreign"])
     #expect(foreign.count == 14)
     for entry in foreign {
-      let name = String(decoding: try string(entry["name"]), as: UTF8.self)
-      expectError(.unsupported, name, "\"prompt\" and \"completion\" beforehand") {
+      expectError(.unsupported, "x: the chat template", "\"prompt\" and \"completion\" beforehand")
+      {
         () throws(IVGError) in
         try template(try! string(entry["source"]))
       }

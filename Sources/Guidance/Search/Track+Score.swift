@@ -4,8 +4,8 @@ import Transformer
 
 /// Scoring is incremental: of a row only the tokens that are new since the last score are read.
 ///
-/// Terms: the response has n tokens in the track's vocabulary; token i sits at position P + i behind the
-/// prompt's P tokens; what is known about token i comes back from position P + i − 1.
+/// Terms: the response has n tokens in the track's vocabulary; token i sits at position P + i
+/// behind the prompt's P tokens; what is known about token i comes back from position P + i − 1.
 extension Track {
   /// A result to be fetched after the engine has run.
   struct Pending {
@@ -40,7 +40,8 @@ extension Track {
     states[slot].logProbabilities.removeLast(states[slot].logProbabilities.count - known)
   }
 
-  /// Queues what slot 0 lacks of the prompt but for its last token, from which the first result comes.
+  /// Queues what slot 0 lacks of the prompt but for its last token, from which the first result
+  /// comes.
   func queuePromptForScores() throws(IVGError) {
     guard let engine, needsLogProbabilities || scoreHead != nil else { return }
     let sequence = states[0].sequence!
@@ -93,7 +94,8 @@ extension Track {
     }
   }
 
-  /// At which place the score head is to be read, and which of its outputs; nil if the value is in hand.
+  /// At which place the score head is to be read, and which of its outputs; nil if the value is in
+  /// hand.
   private func valuePlace(_ slot: Int, count: Int, inner: Int, ended: Bool, row: Row)
     -> (place: Int, token: Int32)?
   {
@@ -131,14 +133,15 @@ extension Track {
     }
   }
 
-  /// Gives back what a scored row will not need again: all but the prompt, which the next request may share.
+  /// Gives back what a scored row will not need again: all but the prompt, which the next request
+  /// may share.
   func releaseAnswer(_ slot: Int) {
     guard !isStepping, let engine, let sequence = states[slot].sequence else { return }
     engine.truncate(sequence, to: min(engine.length(sequence), max(prompt.count - 1, 0)))
   }
 
-  /// Asks a hosted model for log p of its end token behind rows that ended by a stop string; the rows' own
-  /// tokens were noted as they were drawn.
+  /// Asks a hosted model for log p of its end token behind rows that ended by a stop string; the
+  /// rows' own tokens were noted as they were drawn.
   ///
   /// Throws `.callback`.
   func scoreHostedEnds(_ slots: [Int], _ rows: [Row]) throws(IVGError) {
@@ -153,8 +156,8 @@ extension Track {
     }
   }
 
-  /// Σ log p of the row's tokens, with the scorer's own end where the row ended by a stop string or in
-  /// another vocabulary.
+  /// Σ log p of the row's tokens, with the scorer's own end where the row ended by a stop string or
+  /// in another vocabulary.
   func logProbability(_ slot: Int) -> Double {
     states[slot].logProbabilities.reduce(0, +) + states[slot].endLogProbability
   }

@@ -3,14 +3,14 @@ import Tensor
 import Tokenizer
 import Transformer
 
-/// One model of a request, under its own prompt, following every row: the base, a tuned or an untuned
-/// model, a value model. Models that share trunk, adapter and prompt share a track, so nothing is
-/// computed twice.
+/// One model of a request, under its own prompt, following every row: the base, a tuned or an
+/// untuned model, a value model. Models that share trunk, adapter and prompt share a track, so
+/// nothing is computed twice.
 ///
-/// A track keeps one sequence per row slot. Tracks that are needed at every token are `stepping`; the
-/// others wait until a score is asked for and then read only what is new (`Track+Score`); what successors
-/// share, the prompt and the last token of a kept row, they read before rows are copied. A textual
-/// track has another vocabulary than the base and follows the rows' text.
+/// A track keeps one sequence per row slot. Tracks that are needed at every token are `stepping`;
+/// the others wait until a score is asked for and then read only what is new (`Track+Score`); what
+/// successors share, the prompt and the last token of a kept row, they read before rows are copied.
+/// A textual track has another vocabulary than the base and follows the rows' text.
 final class Track {
   /// What the track knows about one slot.
   struct State {
@@ -45,8 +45,8 @@ final class Track {
   // What the request needs of it, set while planning.
   var needsLogits = false
   var needsLogProbabilities = false
-  /// Scored later, but once for all successors of a row where that is the same for all: the logits after the prompt,
-  /// and after a kept row's last token, are computed before the row is copied.
+  /// Scored later, but once for all successors of a row where that is the same for all: the logits
+  /// after the prompt, and after a kept row's last token, are computed before the row is copied.
   var readsParents = false
   /// A vocabulary head whose whole vector is needed at every token.
   var tiltHead: Int32?
@@ -141,10 +141,9 @@ final class Track {
 
   // MARK: Stepping
 
-  /// Queues what `slot` lacks of the prompt and of the row's tokens, wanting back what a step needs. For tracks that
-  /// take part in the step.
-  /// Nothing is queued if the state is there already. A hosted track computes at once in `runHosted`.
-  /// Returns whether something was queued.
+  /// Queues what `slot` lacks of the prompt and of the row's tokens, wanting back what a step
+  /// needs. For tracks that take part in the step. Nothing is queued if the state is there already.
+  /// A hosted track computes at once in `runHosted`. Returns whether something was queued.
   func queueStep(_ slot: Int, _ row: Row) throws(IVGError) -> Bool {
     guard states[slot].position != row.count else { return false }
     guard let engine else { return true }
@@ -198,19 +197,21 @@ final class Track {
     for slot in slots { states[slot].logitsRow = slot }
   }
 
-  /// Whether log p of the slot's next token, the row's token number `count`, is to be had from logits in hand.
+  /// Whether log p of the slot's next token, the row's token number `count`, is to be had from
+  /// logits in hand.
   private func knowsNext(_ slot: Int, _ count: Int) -> Bool {
     needsLogProbabilities && (needsLogits || readsParents && states[slot].position == count)
   }
 
-  /// Finds log Σ exp of the slot's logits, where `note` will need it. `count`: the row's tokens. Any worker.
+  /// Finds log Σ exp of the slot's logits, where `note` will need it. `count`: the row's tokens.
+  /// Any worker.
   func normalize(_ slot: Int, count: Int) {
     guard knowsNext(slot, count) else { return }
     totals[slot] = Kernels.current.table.pointee.log_sum_exp(logits(slot), model.outputSize)
   }
 
-  /// After a token was drawn: keeps its log-probability and its value, where the request needs them. To be called
-  /// after `normalize`. `count`: the row's tokens with this one.
+  /// After a token was drawn: keeps its log-probability and its value, where the request needs
+  /// them. To be called after `normalize`. `count`: the row's tokens with this one.
   ///
   /// Throws `.corruptFile` or `.callback` if the logits hold a NaN.
   func note(_ token: Int32, slot: Int, count: Int) throws(IVGError) {

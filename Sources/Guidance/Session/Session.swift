@@ -4,8 +4,8 @@ import Tensor
 import Tokenizer
 import Transformer
 
-/// The state of generating for one base model: a team of threads, one engine for each trunk in use, one
-/// request at a time, and what earlier requests computed of their prompts.
+/// The state of generating for one base model: a team of threads, one engine for each trunk in use,
+/// one request at a time, and what earlier requests computed of their prompts.
 ///
 /// Threads: one call at a time; `cancel` may be raised by any thread at any time.
 package final class Session {
@@ -162,8 +162,8 @@ package final class Session {
     return scores
   }
 
-  /// A request that holds `texts` in place of drawn rows, with room for the most tokens that one of them is
-  /// to any of the scorers.
+  /// A request that holds `texts` in place of drawn rows, with room for the most tokens that one of
+  /// them is to any of the scorers.
   private func textRequest(
     _ guidance: Guidance, _ prompt: [UInt8], _ texts: [UnsafeRawBufferPointer]
   ) throws(IVGError) -> Request {
@@ -188,7 +188,8 @@ package final class Session {
 
   // MARK: Engines and sequences
 
-  /// Makes sure that the host's sequences may take `pages` more on `engine` beside the current request.
+  /// Makes sure that the host's sequences may take `pages` more on `engine` beside the current
+  /// request.
   ///
   /// Throws `.outOfMemory`.
   func reserveSequencePages(_ pages: Int, on engine: Engine) throws(IVGError) {

@@ -132,7 +132,8 @@ struct TrainerSetup {
       case .value: .rewarded
       }
     let template: Result<ChatTemplate, IVGError>
-    do { template = .success(try ChatTemplate(file: trunk.file, tokenizer: model.tokenizer)) } catch {
+    do { template = .success(try ChatTemplate(file: trunk.file, tokenizer: model.tokenizer)) } catch
+    {
       template = .failure(error)
     }
     let reader = ExampleReader(layout: layout, chatTemplate: template)

@@ -256,7 +256,7 @@ def logits(
             write_json(largest)
             return
         for token, value in largest:
-            write(f"{token}\t{value:.4f}\t{opened.detokenize([token])!r}\n")
+            write(f"{token}\t{value:.4f}\t{opened.detokenize([token], continues=True)!r}\n")
 
 
 @app.command()

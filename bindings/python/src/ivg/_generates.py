@@ -171,7 +171,7 @@ class Generates:
                 f"pass template=, or generate() from a prompt of your own"
             )
         begin, end = (
-            "" if token is None else model.detokenize([token])
+            "" if token is None else model.detokenize([token], continues=True)
             for token in (model.info.begin_token, model.info.end_token)
         )
         text = render_chat(

@@ -200,14 +200,18 @@ class Model(Managed, Generates):
 
     # Tokens
 
-    def tokenize(self, value: str | bytes, special: bool = True, begin: bool = True) -> list[int]:
+    def tokenize(
+        self, value: str | bytes, special: bool = True, begin: bool = True, *, continues: bool = False
+    ) -> list[int]:
         """The token ids of a text.
 
         special: text like "<|im_start|>" becomes its control token.
-        begin: put BOS in front where the file asks for it.
+        begin: put BOS in front where the file asks for it, unless the text begins with it.
+        continues: the text goes on behind another; matters to vocabularies that put a space in front of a text.
         """
         data = encode(value)
         flags = (c.IVG_TOKENIZE_SPECIAL if special else 0) | (c.IVG_TOKENIZE_BEGIN if begin else 0)
+        flags |= c.IVG_TOKENIZE_CONTINUES if continues else 0
         capacity = len(data) + 16
         while True:
             tokens = (ctypes.c_int32 * capacity)()
@@ -220,10 +224,17 @@ class Model(Managed, Generates):
                 raise InternalError("the buffer was large enough, and was called too small")
             capacity = count.value
 
-    def detokenize_bytes(self, tokens: TokenSequence[int], skip_control: bool = False) -> bytes:
-        """The bytes that tokens stand for; not necessarily whole characters."""
+    def detokenize_bytes(
+        self, tokens: TokenSequence[int], skip_control: bool = False, *, continues: bool = False
+    ) -> bytes:
+        """The bytes that tokens stand for; not necessarily whole characters.
+
+        continues: the tokens go on behind others, as those of a result do; then no space in front is taken off that the
+        vocabulary has put there.
+        """
         ids = token_array(tokens)
         flags = c.IVG_DETOKENIZE_SKIP_CONTROL if skip_control else 0
+        flags |= c.IVG_DETOKENIZE_CONTINUES if continues else 0
         capacity = 8 * len(ids) + 64
         while True:
             buffer = ctypes.create_string_buffer(capacity)
@@ -236,9 +247,9 @@ class Model(Managed, Generates):
                 raise InternalError("the buffer was large enough, and was called too small")
             capacity = needed.value
 
-    def detokenize(self, tokens: TokenSequence[int], skip_control: bool = False) -> str:
-        """The text that tokens stand for, with U+FFFD for bytes that are not UTF-8."""
-        return self.detokenize_bytes(tokens, skip_control).decode("utf-8", "replace")
+    def detokenize(self, tokens: TokenSequence[int], skip_control: bool = False, *, continues: bool = False) -> str:
+        """The text that tokens stand for, with U+FFFD for bytes that are not UTF-8; `continues` as above."""
+        return self.detokenize_bytes(tokens, skip_control, continues=continues).decode("utf-8", "replace")
 
     def token_ends(self, token: int) -> bool:
         """Whether a token ends a text (EOS and its relatives)."""
