@@ -112,8 +112,7 @@ def test_configs_of_former_versions_mean_the_same(name: str, tmp_path: Path) -> 
 def test_the_text_model_of_a_model_with_pictures(tmp_path: Path) -> None:
     folder = recover_folder(tmp_path / "Tiny random model", "gemma3")
     weights = {
-        name.replace("model.", "language_model.model.", 1): values
-        for name, values in gguf_weights(folder).items()
+        name.replace("model.", "language_model.model.", 1): values for name, values in gguf_weights(folder).items()
     }
     weights["vision_tower.some.weight"] = np.ones((2, 2), np.float32)
     weights["multi_modal_projector.weight"] = np.ones((2, 2), np.float32)
@@ -138,7 +137,9 @@ def test_fused_experts_are_those_of_separate_ones(tmp_path: Path) -> None:
     for layer in range(2):
         stem = f"model.layers.{layer}."
         parts = {
-            part: np.stack([weights.pop(f"{stem}block_sparse_moe.experts.{expert}.{part}.weight") for expert in range(8)])
+            part: np.stack(
+                [weights.pop(f"{stem}block_sparse_moe.experts.{expert}.{part}.weight") for expert in range(8)]
+            )
             for part in ("w1", "w2", "w3")
         }
         weights[f"{stem}mlp.experts.gate_up_proj"] = np.concatenate([parts["w1"], parts["w3"]], axis=1)
