@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import fixture_path
-from hugging_face import types_of, write_folder
+from hugging_face import LLAMA, llama_weights, types_of, write_folder
 from test_cli import run
 
 import ivg
@@ -81,6 +84,26 @@ def test_errors_are_one_line(folder: Path, tmp_path: Path) -> None:
     (folder / "config.json").write_text("{\n\n")
     assert "config.json is not JSON" in fails(folder, tmp_path / "x.gguf")
     assert not (tmp_path / "x.gguf").exists()
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path) -> None:
+    config = {**LLAMA, "hidden_size": 512, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 98_304}
+    weights = {name: values.astype(np.float16) for name, values in llama_weights(config).items()}
+    folder = write_folder(tmp_path / "model", config, weights)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "ivg", "convert", str(folder), str(out / "x.gguf"), "--type", "f32"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 60
+        while not any(path.stat().st_size > 1 << 24 for path in out.iterdir()):
+            assert process.poll() is None, "it was faster than this test"
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert list(out.iterdir()) == []
 
 
 def test_missing_packages_are_named(folder: Path, tmp_path: Path) -> None:

@@ -195,13 +195,19 @@ STEM = "base_model.model.model.layers.0.self_attn."
             {"x_proj.lora_A.weight": (4, 16), "x_proj.lora_B.weight": (16, 4)},
             "adapts model.layers.0.self_attn.x_proj, of",
         ),
+        (
+            {"q_proj.lora_A.weight": (4, 16), "../q_proj.lora_A.weight": (4, 16), "../q_proj.lora_B.weight": (16, 4)},
+            r"adapts blk\.0\.attn_q\.weight a second time",
+        ),
         ({"q_proj.base_layer.weight": (15, 16)}, "has another shape than the base model's"),
     ],
 )
 def test_tensors_that_are_refused(base: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     weights = lora()
     for name, shape in change.items():
-        if shape is None:
+        if name.startswith("../"):  # the same projection by the name it has in a bare trunk
+            weights[STEM.replace("model.layers", "layers") + name[3:]] = np.ones(shape, np.float32)
+        elif shape is None:
             del weights[STEM + name]
         else:
             weights[STEM + name] = np.ones(shape, np.float32)

@@ -97,6 +97,7 @@ def _check_settings(settings: Config) -> None:
 def _pairs(weights: dict[str, StoredTensor], base: Base) -> Iterator[_Pair]:
     """All pairs. Throws at what is not half of one."""
     targets = _targets(base)
+    seen: set[tuple[str, int]] = set()
     for name, stored in weights.items():
         short = name.removeprefix(_WRAPPER)
         if name.endswith(_B) and name.removesuffix(_B) + _A in weights:
@@ -115,6 +116,9 @@ def _pairs(weights: dict[str, StoredTensor], base: Base) -> Iterator[_Pair]:
                 f"{stored.place()} adapts {module}, of which a {base.architecture.name} file has no adaptable matrix"
             )
         tensor, layer = targets[module]
+        if (tensor.name, layer) in seen:
+            raise ConvertError(f"{stored.place()} adapts {tensor.name.format(layer=layer)} a second time")
+        seen.add((tensor.name, layer))
         pair = _Pair(module, tensor, layer, stored, weights[name.removesuffix(_A) + _B])
         _check_shapes(pair, base)
         yield pair
