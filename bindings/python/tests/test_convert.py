@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -402,6 +403,12 @@ def test_buffers_and_tied_outputs_are_left_out(folder: Path) -> None:
 
     change_weights(folder, add)
     assert converted(folder, force=True).read_bytes() == expected
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / os.fsdecode(b"m\xff"))
+    convert_model(folder, tmp_path / "x.gguf")
+    assert fields_of(tmp_path / "x.gguf")["general.name"] == "m?"
 
 
 def test_a_file_that_libivg_runs(folder: Path) -> None:

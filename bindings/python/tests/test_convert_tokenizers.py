@@ -250,6 +250,11 @@ def test_chat_templates(folder: Path) -> None:
     assert_fails(folder, r"chat_template\.jinja is not UTF-8 at byte 0")
 
 
+def test_text_that_is_no_unicode(folder: Path) -> None:
+    change_tokenizer(folder, added_tokens=[{"id": 22, "content": "\ud800"}])
+    assert_fails(folder, r"tokenizer\.ggml\.tokens holds '\\ud800', which is no Unicode text")
+
+
 def test_tokens_behind_the_embeddings(folder: Path) -> None:
     added = [{"id": 24, "content": "<far>", "special": True}, {"id": 22, "content": "<near>"}]
     change_tokenizer(folder, added_tokens=added)

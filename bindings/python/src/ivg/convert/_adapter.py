@@ -16,7 +16,7 @@ from ._model import PathLike, WeightType, type_chooser
 from ._numbers import Element
 from ._plan import Planned, Tensor, View, transposed, unchanged
 from ._source import StoredTensor
-from ._write import Output, Progress, require_free, write_files
+from ._write import Output, Progress, name_of, require_free, write_files
 
 _WRAPPER = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -68,7 +68,7 @@ def convert_adapter(
     choose = type_chooser(type)
     metadata = {
         "general.type": "adapter",
-        "general.name": path.resolve().name,
+        "general.name": name_of(path),
         "adapter.type": "lora",
         "adapter.lora.alpha": alpha,
     }
