@@ -133,14 +133,15 @@ def write_folder(
 def separated(rows: Array, heads: int) -> Array:
     """The rows of q or k as transformers has them: the halves of each head one behind the other."""
     per_head = rows.reshape(heads, -1, *rows.shape[1:])
-    return np.concatenate([per_head[:, 0::2], per_head[:, 1::2]], axis=1).reshape(rows.shape)
+    return np.reshape(np.concatenate([per_head[:, 0::2], per_head[:, 1::2]], axis=1), rows.shape)
 
 
 def stored_tensor(name: str, table: gguf.TensorNameMap, file: dict[str, Array], config: dict[str, Any]) -> Array:
     """What transformers stored as `name`, from the tensors of the GGUF file; names by llama.cpp's own table."""
     if expert := re.fullmatch(r"model\.layers\.(\d+)\.block_sparse_moe\.experts\.(\d+)\.(w\d)\.weight", name):
         stem = {"w1": "gate", "w2": "down", "w3": "up"}[expert[3]]
-        return file[f"blk.{expert[1]}.ffn_{stem}_exps.weight"][int(expert[2])]
+        experts = file[f"blk.{expert[1]}.ffn_{stem}_exps.weight"]
+        return np.asarray(experts[int(expert[2])])
     found = table.get_name(name, try_suffixes=(".weight", ".bias"))
     assert found is not None, name
     values = file[found]
@@ -150,7 +151,7 @@ def stored_tensor(name: str, table: gguf.TensorNameMap, file: dict[str, Array], 
     if kind.startswith("gemma") and name.endswith("norm.weight"):
         return values - 1
     if kind == "gpt2" and re.search(r"\.c_\w+\.weight$", name):
-        return values.T
+        return np.transpose(values)
     return values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,7 @@ def test_configs_of_former_versions_mean_the_same(name: str, tmp_path: Path) -> 
 def test_the_text_model_of_a_model_with_pictures(tmp_path: Path) -> None:
     folder = recover_folder(tmp_path / "Tiny random model", "gemma3")
     weights = {
-        name.replace("model.", "language_model.model.", 1): values
-        for name, values in gguf_weights(folder).items()
+        name.replace("model.", "language_model.model.", 1): values for name, values in gguf_weights(folder).items()
     }
     weights["vision_tower.some.weight"] = np.ones((2, 2), np.float32)
     weights["multi_modal_projector.weight"] = np.ones((2, 2), np.float32)
@@ -138,7 +138,9 @@ def test_fused_experts_are_those_of_separate_ones(tmp_path: Path) -> None:
     for layer in range(2):
         stem = f"model.layers.{layer}."
         parts = {
-            part: np.stack([weights.pop(f"{stem}block_sparse_moe.experts.{expert}.{part}.weight") for expert in range(8)])
+            part: np.stack(
+                [weights.pop(f"{stem}block_sparse_moe.experts.{expert}.{part}.weight") for expert in range(8)]
+            )
             for part in ("w1", "w2", "w3")
         }
         weights[f"{stem}mlp.experts.gate_up_proj"] = np.concatenate([parts["w1"], parts["w3"]], axis=1)
@@ -401,6 +403,12 @@ def test_buffers_and_tied_outputs_are_left_out(folder: Path) -> None:
 
     change_weights(folder, add)
     assert converted(folder, force=True).read_bytes() == expected
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / os.fsdecode(b"m\xff"))
+    convert_model(folder, tmp_path / "x.gguf")
+    assert fields_of(tmp_path / "x.gguf")["general.name"] == "m?"
 
 
 def test_a_file_that_libivg_runs(folder: Path) -> None:

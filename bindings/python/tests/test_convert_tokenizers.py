@@ -70,7 +70,11 @@ def test_a_sentencepiece_model(tmp_path: Path) -> None:
     found = tokenizer_of(with_weights("sentencepiece", tmp_path / "model"))
     pieces = TOKENIZERS[0]["pieces"]
     tokens, scores, kinds = found["ggml.tokens"], found["ggml.scores"], found["ggml.token_type"]
-    assert tokens == [text for text, _ in pieces] + ["<|im_start|>", "<mark>", *(f"[PAD{id}]" for id in range(332, 336))]
+    assert tokens == [text for text, _ in pieces] + [
+        "<|im_start|>",
+        "<mark>",
+        *(f"[PAD{id}]" for id in range(332, 336)),
+    ]
     assert scores[3:330] == pytest.approx([score for _, score in pieces[3:]])
     assert kinds[:3] == [UNKNOWN, CONTROL, CONTROL]
     assert kinds[3:259] == [BYTE] * 256
@@ -86,6 +90,14 @@ def test_a_sentencepiece_model(tmp_path: Path) -> None:
     assert "ggml.merges" not in found
 
 
+def test_the_space_before_a_text_may_be_switched_off(tmp_path: Path) -> None:
+    folder = with_weights("sentencepiece", tmp_path / "model")
+    write_json(folder / "tokenizer_config.json", {"add_prefix_space": False, "bos_token": "<s>"})
+    found = tokenizer_of(folder)
+    assert found["ggml.add_space_prefix"] is False
+    assert found["ggml.add_bos_token"] is True  # as Llama's tokenizer does without being told
+
+
 def test_a_tokenizer_json_made_of_a_sentencepiece_model_is_it_again(tmp_path: Path) -> None:
     direct = tokenizer_of(with_weights("sentencepiece", tmp_path / "a"))
     through = tokenizer_of(with_weights("sentencepiece-json", tmp_path / "b"))
@@ -93,7 +105,7 @@ def test_a_tokenizer_json_made_of_a_sentencepiece_model_is_it_again(tmp_path: Pa
     assert direct == through
     # Merges keep the order of the pieces that have been merged; single characters are never compared.
     merged = [index for index in range(71) if len(direct["ggml.tokens"][259 + index]) > 1]
-    by_score = {name: sorted(merged, key=lambda index: -values[index]) for name, values in scores.items()}  # noqa: B023
+    by_score = {name: sorted(merged, key=lambda index: -values[index]) for name, values in scores.items()}
     assert by_score["a"] == by_score["b"]
 
 
@@ -236,6 +248,11 @@ def test_chat_templates(folder: Path) -> None:
     assert tokenizer_of(folder)["chat_template"] == "é"
     (folder / "chat_template.jinja").write_bytes(b"\xff")
     assert_fails(folder, r"chat_template\.jinja is not UTF-8 at byte 0")
+
+
+def test_text_that_is_no_unicode(folder: Path) -> None:
+    change_tokenizer(folder, added_tokens=[{"id": 22, "content": "\ud800"}])
+    assert_fails(folder, r"tokenizer\.ggml\.tokens holds '\\ud800', which is no Unicode text")
 
 
 def test_tokens_behind_the_embeddings(folder: Path) -> None:

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +283,10 @@ def test_nothing_is_executed(tmp_path: Path, protocol: int) -> None:
 @pytest.mark.parametrize(
     ("pickled", "message"),
     [
-        (program({"a": called("os", "system") + group(text("true")) + b"R"}), r"calls 'os\.system', which is not needed"),
+        (
+            program({"a": called("os", "system") + group(text("true")) + b"R"}),
+            r"calls 'os\.system', which is not needed",
+        ),
         (program({"a": called("torch", "load") + b")R"}), r"calls 'torch\.load'"),
         (program({"a": tensor("0", (2,), (1,), 2, storage="QInt8Storage")}), "'torch.QInt8Storage', which is no known"),
         (program({"a": tensor("9", (2,), (1,), 2)}), "its storage '9' is missing in the archive"),
@@ -390,11 +392,11 @@ LARGE = {**LLAMA, "hidden_size": 512, "intermediate_size": 64, "num_hidden_layer
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose embeddings are 128 MiB, and 64 MiB as F16."""
     folder = tmp_path_factory.mktemp("large") / "model"
     weights = {name: values.astype(np.float16) for name, values in llama_weights(LARGE).items()}
-    yield write_folder(folder, LARGE, weights)
+    return write_folder(folder, LARGE, weights)
 
 
 def test_little_is_allocated_at_a_time(large: Path) -> None:

@@ -16,7 +16,7 @@ from ._model import PathLike, WeightType, type_chooser
 from ._numbers import Element
 from ._plan import Planned, Tensor, View, transposed, unchanged
 from ._source import StoredTensor
-from ._write import Output, Progress, require_free, write_files
+from ._write import Output, Progress, name_of, require_free, write_files
 
 _WRAPPER = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -68,7 +68,7 @@ def convert_adapter(
     choose = type_chooser(type)
     metadata = {
         "general.type": "adapter",
-        "general.name": path.resolve().name,
+        "general.name": name_of(path),
         "adapter.type": "lora",
         "adapter.lora.alpha": alpha,
     }
@@ -97,6 +97,7 @@ def _check_settings(settings: Config) -> None:
 def _pairs(weights: dict[str, StoredTensor], base: Base) -> Iterator[_Pair]:
     """All pairs. Throws at what is not half of one."""
     targets = _targets(base)
+    seen: set[tuple[str, int]] = set()
     for name, stored in weights.items():
         short = name.removeprefix(_WRAPPER)
         if name.endswith(_B) and name.removesuffix(_B) + _A in weights:
@@ -115,6 +116,9 @@ def _pairs(weights: dict[str, StoredTensor], base: Base) -> Iterator[_Pair]:
                 f"{stored.place()} adapts {module}, of which a {base.architecture.name} file has no adaptable matrix"
             )
         tensor, layer = targets[module]
+        if (tensor.name, layer) in seen:
+            raise ConvertError(f"{stored.place()} adapts {tensor.name.format(layer=layer)} a second time")
+        seen.add((tensor.name, layer))
         pair = _Pair(module, tensor, layer, stored, weights[name.removesuffix(_A) + _B])
         _check_shapes(pair, base)
         yield pair

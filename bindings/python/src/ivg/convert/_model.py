@@ -16,7 +16,7 @@ from ._folder import read_weights
 from ._numbers import Element
 from ._plan import Planned, Sizes, planned
 from ._source import Weights
-from ._write import Output, Progress, require_free, write_files
+from ._write import Output, Progress, name_of, require_free, write_files
 from .architectures import Architecture, find_architecture
 from .tokenizers import read_vocabulary
 
@@ -133,7 +133,7 @@ def model_metadata(folder: ModelFolder, tensors: Sequence[Planned], pre: str | N
     vocabulary = read_vocabulary(folder.path, folder.config, folder.sizes["vocabulary"], pre)
     return {
         "general.type": "model",
-        "general.name": folder.path.resolve().name,
+        "general.name": name_of(folder.path),
         **{f"{architecture.name}.{key}": value for key, value in folder.metadata.items()},
         "general.file_type": int(_FILE_TYPES[most]),
         "general.quantization_version": 2,

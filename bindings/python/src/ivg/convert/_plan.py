@@ -115,12 +115,13 @@ class Planned:
     name: str
     shape: tuple[int, ...]
     element: Element
-    #: Stored tensors and the view of each, one after the other; None with `computed`.
+    #: Stored tensors and the view of each, one after the other.
     parts: tuple[tuple[StoredTensor, View], ...] = ()
     sizes: Sizes = field(default_factory=dict)
     offset: float = 0
     #: Factor of each element.
     scale: float = 1
+    #: The elements themselves, in place of `parts`.
     computed: Array | None = None
 
     @property
@@ -147,8 +148,8 @@ class Planned:
     def _changed(self, piece: Array, element: Element) -> Array:
         """Elements of the stored type, scaled, shifted and encoded."""
         if self.offset != 0 or self.scale != 1:
-            wide = widened(piece, element).astype(np.float64) * self.scale + self.offset
-            piece, element = wide.astype(np.float32), Element.F32
+            piece = widened(piece, element).astype(np.float64) * self.scale + self.offset
+            element = Element.F64
         return encoded(piece, element, self.element, self.name)
 
 
@@ -182,11 +183,16 @@ def planned(
             exact = tensor.exact or len(shape) < 2
             element = Element.F32 if exact else choose(parts[0][0].element)
             name = tensor.name.format(layer=layer)
-            place = layer + 1 if "{layer}" in tensor.name else sizes["layers"] + 1 if name.startswith("output") else 0
-            found.append((place, Planned(name, shape, element, parts, sizes, tensor.offset)))
-    # In the order in which they are computed with.
+            found.append((_place(tensor, layer, sizes), Planned(name, shape, element, parts, sizes, tensor.offset)))
     found.sort(key=lambda item: item[0])
     return [tensor for _, tensor in found], used
+
+
+def _place(tensor: Tensor, layer: int, sizes: Sizes) -> int:
+    """Where the tensor stands in the file: in the order in which it is computed with."""
+    if "{layer}" in tensor.name:
+        return 1 + layer
+    return 1 + sizes["layers"] if tensor.name.startswith("output") else 0
 
 
 def _parts(

@@ -9,7 +9,7 @@ from ._model import ModelFolder, PathLike, WeightType, model_metadata, open_mode
 from ._numbers import Element
 from ._plan import Planned, unchanged
 from ._source import StoredTensor, Weights
-from ._write import Output, Progress, require_free, write_files
+from ._write import Output, Progress, name_of, require_free, write_files
 
 #: What heads are called: by the models of IVG (a number for each token, or one), by transformers' sequence
 #: classification, by Starling's reward models.
@@ -61,7 +61,7 @@ def convert_value_model(
     sizes = model.sizes
     head_metadata = {
         "general.type": "value_head",
-        "general.name": f"{model.path.resolve().name}: value head",
+        "general.name": f"{name_of(model.path)}: value head",
         "value_head.kind": kind,
         "value_head.trunk.architecture": model.architecture.name,
         "value_head.trunk.embedding_length": sizes["hidden"],

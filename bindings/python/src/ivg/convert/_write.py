@@ -13,7 +13,7 @@ from typing import Any
 
 from gguf import GGUFValueType, GGUFWriter
 
-from ._errors import ConvertError
+from ._errors import ConvertError, shown
 from ._plan import Planned
 
 #: Told after each tensor: its name, the bytes written so far, and those of all tensors.
@@ -92,6 +92,19 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def name_of(folder: Path) -> str:
+    """`general.name`: the folder's, with replacements for what is no Unicode."""
+    return folder.resolve().name.encode("utf-8", "replace").decode("utf-8")
+
+
+def _require_unicode(key: str, text: str) -> None:
+    """Throws if the text holds half a surrogate pair, as JSON can spell."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConvertError(f"{key} holds {shown(text)}, which is no Unicode text") from None
+
+
 def _write(output: Output, path: Path, advance: Callable[[str, int], None]) -> None:
     writer = GGUFWriter(None, output.architecture)
     for key, value in output.metadata.items():
@@ -127,6 +140,9 @@ def _write_tensors(writer: GGUFWriter, tensors: Sequence[Planned], advance: Call
 
 
 def _add(writer: GGUFWriter, key: str, value: Any) -> None:
+    for item in value if isinstance(value, list) else (value,):
+        if isinstance(item, str) and not item.isascii():
+            _require_unicode(key, item)
     if isinstance(value, bool):
         writer.add_bool(key, value)
     elif isinstance(value, int):

@@ -91,6 +91,8 @@ def set_special_tokens(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str
     if not tokenizer.get("post_processor"):
         # A SentencePiece model alone begins texts as Llama's tokenizer does.
         vocabulary.add_bos = vocabulary.model == "llama" and bos is not None
+    if vocabulary.model == "llama" and not tokenizer and settings.has("add_prefix_space"):
+        vocabulary.add_space_prefix = settings.flag("add_prefix_space")
     for name in ("bos", "eos"):
         if settings.has(f"add_{name}_token"):
             setattr(vocabulary, f"add_{name}", settings.flag(f"add_{name}_token"))
