@@ -1069,10 +1069,10 @@ IVG_API void ivg_trainer_describe(const ivg_trainer *trainer, ivg_trainer_info *
  *       printf("%s %.0f %%\n", report.tensor, 100.0 * report.done / report.total);
  *     ivg_quantizer_free(quantizer);
  *
- * A type is a mix, as llama.cpp names it: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S,
- * Q4_K_M, Q5_K_S, Q5_K_M, Q6_K. It says which type each matrix gets; vectors and small matrices that matter much stay as
- * they are. Where a row is no multiple of 256, a K type gives way to Q4_0 (Q2_K, Q3_K), Q5_0, Q5_1 or Q8_0, and where it is
- * no multiple of 32, to F16. A matrix that has its type already is copied.
+ * A type is a mix, as llama.cpp names it: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K_S, Q3_K_M, Q3_K_L,
+ * Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M, Q6_K. It says which type each matrix gets; vectors and small matrices that matter much
+ * stay as they are. Where a row is no multiple of 256, a K type gives way to Q4_0 (Q2_K, Q3_K), Q5_0, Q5_1 or Q8_0, and
+ * where it is no multiple of 32, to F16. A matrix that has its type already is copied.
  *
  * Same source, options and weights give the same bytes, for any thread count and on every CPU. */
 typedef struct ivg_quantizer ivg_quantizer;
@@ -1088,7 +1088,7 @@ typedef struct ivg_quantize_options {
   uint32_t thread_count;                     /* 0: the processors this process may use                                */
   uint32_t reserved;
   const char *IVG_NULLABLE type;             /* the mix, "Q4_K_M"; required                                           */
-  const char *IVG_NULLABLE output_type;      /* of the output matrix, also where it is the embedding; NULL: as the mix says */
+  const char *IVG_NULLABLE output_type;      /* of the output matrix, also if it is the embedding; NULL: as the mix says */
   const char *IVG_NULLABLE embedding_type;   /* of the token embedding; NULL: as the mix says                         */
   const char *IVG_NULLABLE importance_path;  /* importance weights as llama.cpp writes them ("imatrix"); NULL: none   */
   uint64_t memory_budget;                    /* bytes beside the mapped files; 0: 1 GiB                               */
@@ -1097,19 +1097,19 @@ typedef struct ivg_quantize_options {
 /* What one ivg_quantizer_next has done. `struct_size` is set by the caller before each call. */
 typedef struct ivg_quantize_report {
   uint32_t struct_size;
-  uint32_t ends_tensor;           /* 1: this was the tensor's last piece                                   */
-  uint64_t tensor_index;          /* in file order                                                         */
+  uint32_t ends_tensor;                 /* 1: this was the tensor's last piece                             */
+  uint64_t tensor_index;                /* in file order                                                   */
   uint64_t tensor_count;
   const char *IVG_NULLABLE tensor;
   const char *IVG_NULLABLE source_type; /* "F16"                                                           */
   const char *IVG_NULLABLE target_type; /* "Q4_K"                                                          */
-  uint64_t done;                  /* bytes of the source's tensors so far                                  */
+  uint64_t done;                        /* bytes of the source's tensors so far                            */
   uint64_t total;
-  uint64_t size_in;               /* bytes of all tensors in the source                                    */
-  uint64_t size_out;              /* ... in the target, when it is complete                                */
-  double error;                   /* root mean square of what rounding changed in this tensor so far, divided by that
-                                     of its weights; 0 where they were copied                              */
-  double seconds;                 /* this call took                                                        */
+  uint64_t size_in;                     /* bytes of all tensors in the source                              */
+  uint64_t size_out;                    /* ... in the target, when it is complete                          */
+  double error;                         /* root mean square of what rounding changed in this tensor so far, divided by
+                                           that of its weights; 0 where they were copied                   */
+  double seconds;                       /* this call took                                                  */
 } ivg_quantize_report;
 
 /* ivg_quantize_options_init(): fills `options` with the defaults. Since 0.1. */
@@ -1119,9 +1119,9 @@ IVG_API void ivg_quantize_options_init(ivg_quantize_options *options, uint32_t s
  *
  * `target_path` may exist; it is replaced in one step when the new file is complete, and untouched before.
  * Returns: IVG_OK; INVALID_ARGUMENT for an unknown type, or a target that is a file which is read, by whatever name;
- *          MISMATCH for a source that is no whole model (an adapter, a value head, one part of several), or weights of another
- *          model; NOT_FOUND (of the target: its folder), IO, CORRUPT_FILE, UNSUPPORTED; OUT_OF_MEMORY naming bytes
- *          needed and budget.
+ *          MISMATCH for a source that is no whole model (an adapter, a value head, one part of several), or weights of
+ *          another model; NOT_FOUND (of the target: its folder), IO, CORRUPT_FILE, UNSUPPORTED; OUT_OF_MEMORY naming
+ *          bytes needed and budget.
  * Ownership: free `*out`. Threads: any. */
 IVG_API IVG_MUST_USE ivg_status ivg_quantizer_create(ivg_quantizer *IVG_NULLABLE *IVG_NONNULL out,
                                                      const char *source_path, const char *target_path,
@@ -1133,10 +1133,10 @@ IVG_API void ivg_quantizer_free(ivg_quantizer *IVG_NULLABLE quantizer) IVG_NOEXC
 
 /* ivg_quantizer_next(): does the next piece, some milliseconds of work. Since 0.1.
  *
- * Returns: IVG_OK and fills `report`; IVG_DONE when the file is complete under its name, and ever after; CANCELLED, after which
- *          the call may be repeated and does that piece again; INVALID_ARGUMENT for a weight that is not finite, or too large
- *          for its new type; IO (a full disk). After any other error than CANCELLED the unfinished file is gone, and
- *          further calls return the same.
+ * Returns: IVG_OK and fills `report`; IVG_DONE when the file is complete under its name, and ever after; CANCELLED, after
+ *          which the call may be repeated and does that piece again; INVALID_ARGUMENT for a weight that is not finite, or
+ *          too large for its new type; IO (a full disk). After any other error than CANCELLED the unfinished file is
+ *          gone, and further calls return the same.
  * Ownership: strings of the report are borrowed until ivg_quantizer_free. */
 IVG_API IVG_MUST_USE ivg_status ivg_quantizer_next(ivg_quantizer *quantizer, ivg_quantize_report *report,
                                                    ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;

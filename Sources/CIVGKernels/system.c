@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * system.c - what the system says of itself where Swift cannot ask.
+ * system.c - calls of the system that Swift cannot import.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -24,4 +25,9 @@ void civg_wait_while(const void *word, uint32_t value) {
 
 void civg_wake_all(const void *word) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+void civg_write_back(int descriptor, int64_t offset, int64_t count, int waits) {
+  const unsigned waiting = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER;
+  sync_file_range(descriptor, offset, count, SYNC_FILE_RANGE_WRITE | (waits ? waiting : 0));
 }

@@ -13,6 +13,7 @@ package final class AtomicFile {
   private let temporary: String
   private var descriptor: Int32
   private var buffer: [UInt8] = []
+  private var writeBack = WriteBack()
   private static let bufferSize = 1 << 18
 
   /// Creates the temporary file. Throws `.notFound` if the folder does not exist, `.io` otherwise.
@@ -88,6 +89,7 @@ package final class AtomicFile {
         if errno == EINTR { continue }
         throw failure("cannot write")
       }
+      writeBack.note(written, descriptor: descriptor)
       rest = rest.dropFirst(written)
     }
   }

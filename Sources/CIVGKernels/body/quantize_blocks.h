@@ -92,7 +92,7 @@ CIVG_INLINE void store_rows(const float *x, size_t rows, size_t columns, const f
       line = best_line(&b, 32, high, 4, bits == 4 ? 0.04f : 0.02f, 3, 1, 0);
     } else {
       emphasise(&b, 32, bits == 4 ? LARGE_FIRST : EVEN);
-      line.d = bits == 8 ? best_scale(&b, 32, low, high, 5, 0.25f, 2, 1)
+      line.d = bits == 8 ? best_scale(&b, 32, low, high, 15, 0.3f, 2, 1)
                          : best_scale(&b, 32, low, high, 9, bits == 4 ? 0.25f : 0.3f, 3, 1);
     }
     store_blocks(&s, &b, 32, line.d, line.m, low, high, lift);

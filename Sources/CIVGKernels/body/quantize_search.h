@@ -107,7 +107,8 @@ CIVG_INLINE v16f best_scale(const blocks16 *b, int n, float low, float high, int
                             int rounds) {
   const v16f most = largest16(b, n);
   v16f best = splat(0), least = splat(__builtin_inff());
-  for (int end = 0; end < 2; end++) {
+  /* In a range that is the same on both sides of 0 so are its ends. */
+  for (int end = low == -high; end < 2; end++) {
     for (int s = 0; s < starts; s++) {
       v16f d = most / splat((end ? high : low) + (float)(s - starts / 2) * step);
       for (int turn = 0; turn < turns; turn++) {

@@ -277,6 +277,10 @@ void civg_wait_while(const void *word, uint32_t value);
 /* Wakes all threads of this process that sleep on `word`. */
 void civg_wake_all(const void *word);
 
+/* Has the system write a part of a file to the disk: begins it, or (waits != 0) returns when it is done. Where that cannot
+ * be, nothing happens: what must be on the disk is synced at the end. */
+void civg_write_back(int descriptor, int64_t offset, int64_t count, int waits);
+
 /* ---- Bits ------------------------------------------------------------------------------------------------ */
 
 float civg_half_to_float(uint16_t half);

@@ -85,8 +85,9 @@ extension Quantizer {
     let names = tensors.reduce(0) { $0 + $1.name.utf8.count + 128 }
     var weights = 0
     for tensor in tensors where importance?.has(tensor.name) == true {
-      let rows = tensor.shape.count > 1 ? tensor.shape[1] : 1
-      let (bytes, overflow) = (tensor.byteCount / rows).multipliedReportingOverflow(by: 64)
+      // As they are read, and as they are used.
+      let experts = TensorDivision(tensor, elements: QuantizerPiece.chunkElements).experts
+      let (bytes, overflow) = (tensor.columns * experts).multipliedReportingOverflow(by: 16)
       weights = max(weights, overflow ? Int.max / 2 : bytes)
     }
     let fixed = QuantizerPiece.memory(
