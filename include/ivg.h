@@ -760,7 +760,8 @@ IVG_API IVG_MUST_USE ivg_status ivg_session_nudges(ivg_session *session,
 /* ---- 11 Sequences --------------------------------------------------------------------------------------- */
 
 /* A sequence of evaluated tokens within a session, for hosts that bring their own loop. Sequences share the session's
- * memory and stay valid across its requests. */
+ * memory and stay valid across its requests. Models with LongRoPE (Phi-3) have two ways of rotating: a request is short if
+ * its prompt and max_tokens are within the model's original context, a sequence if the session's context_length is. */
 typedef struct ivg_sequence ivg_sequence;
 
 /* ivg_sequence_create(): an empty sequence on the session's model; `adapter` may be NULL. Since 0.1.
