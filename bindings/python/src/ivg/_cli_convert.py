@@ -91,8 +91,10 @@ def _check_options(kind: FolderKind, base: Path | None, head_out: Path | None, p
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda name, done, total: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not sys.stderr.isatty()) as bars:
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
         task = bars.add_task(what, total=None)
         yield lambda name, done, total: bars.update(task, completed=done, total=total)
