@@ -139,13 +139,13 @@ func expectEqual(_ run: NudgedRun, _ slow: SlowOutcome, _ comment: Comment) {
     }
   }
 
-  /// Text, who wrote which byte of it, the end and the numbers of tokens, for prompts with all kinds of characters;
-  /// then with a stop string out of the middle of the text.
+  /// Text, who wrote which byte of it, the end and the numbers of tokens, for prompts with all kinds of
+  /// characters; then with a stop string out of the middle of the text.
   @Test(arguments: Pair.allCases, [1, 2, 5, 16]) func slowTwin(pair: Pair, burst: Int) throws {
     let (base, nudger) = guides(pair)
     let session = try GuidanceTests.session(base)
     var random = RandomNumbers(seed: UInt64(burst))
-    for prompt in prompts(3, seed: UInt64(burst) * 31) {
+    for prompt in prompts(2, seed: UInt64(burst) * 31) {
       let baseSide = try SlowSide(models.guide(base), prompt: prompt)
       let nudgerSide = try SlowSide(nudger, prompt: prompt)
       for threshold in [0, 0.02, 0.1, 0.3, 0.6, 0.9, 1.1] {

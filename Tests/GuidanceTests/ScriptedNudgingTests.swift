@@ -7,8 +7,9 @@ import Testing
 import Tokenizer
 import Transformer
 
-/// A model that has learnt a text by heart: behind as much of it as stands after the first `start` bytes of what it
-/// reads it expects the next token of the rest, at the end its end token; behind other text a line break.
+/// A model that has learnt a text by heart: behind as much of it as stands after the first `start` bytes
+/// of what it reads it expects the next token of the rest, at the end its end token; behind other text a
+/// line break.
 final class Script: Sendable {
   let text: [UInt8]
   let isSure: Bool

@@ -4,8 +4,8 @@ import Tokenizer
 extension Nudging {
   package var text: [UInt8] { stepText }
 
-  /// The step of the next piece; nil if there is none any more. Text that was held back as it might have become
-  /// a stop string comes first, in steps of their own where the other side wrote it.
+  /// The step of the next piece; nil if there is none any more. Text that was held back as it might have
+  /// become a stop string comes first, in steps of their own where the other side wrote it.
   func step() -> Step? {
     guard let mark = marks.first else { return nil }
     let target = min(mark.end, row.safeLength)

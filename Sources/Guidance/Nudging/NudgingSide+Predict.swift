@@ -55,8 +55,8 @@ extension NudgingSide {
     var index: Int
   }
 
-  /// Queues what the sequence lacks of the longest context, wanting back what follows each context that it goes on from.
-  /// Returns how many tokens the sequence had in common with it.
+  /// Queues what the sequence lacks of the longest context, wanting back what follows each context that it
+  /// goes on from. Returns how many tokens the sequence had in common with it.
   private func queue(
     _ main: [Int32], _ contexts: [[Int32]], _ engine: Engine, _ sequence: SequenceID,
     _ rows: inout [Int]

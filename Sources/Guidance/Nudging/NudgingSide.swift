@@ -11,10 +11,11 @@ struct Prediction {
   var isEnd: Bool
 }
 
-/// One of the two models of nudging under its own prompt: what it holds of the text, and what it says comes next.
+/// One of the two models of nudging under its own prompt: what it holds of the text, and what it says
+/// comes next.
 ///
-/// The two exchange text only; each cuts it into tokens of its own (`AnswerTokens`) and keeps of its keys and
-/// values what the new tokens have in common with those it held.
+/// The two exchange text only; each cuts it into tokens of its own (`AnswerTokens`) and keeps of its keys
+/// and values what the new tokens have in common with those it held.
 final class NudgingSide {
   /// Contexts that are asked about in one pass.
   static let groupLimit = 16
