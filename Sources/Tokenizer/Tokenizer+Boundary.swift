@@ -1,9 +1,9 @@
 extension Tokenizer {
-  /// Where `text` may be cut at the latest so that, whatever follows, the tokens of the whole are those of the
-  /// first part and then those of the rest as a text that goes on; 0 if no such place is known.
+  /// Where `text` may be cut at the latest so that, whatever follows, the tokens of the whole are those of
+  /// the first part and then those of the rest as a text that goes on; 0 if no such place is known.
   ///
-  /// A space between a letter (or such punctuation as ends words) and a letter begins a word by every rule of
-  /// byte-level vocabularies. Others are not cut.
+  /// A space between a letter (or such punctuation as ends words) and a letter begins a word by every rule
+  /// of byte-level vocabularies. Others are not cut.
   package func lastBoundary(in text: UnsafeRawBufferPointer) -> Int {
     guard kindName == "gpt2", !userDefined.holdsSpace else { return 0 }
     var position = text.count - 2

@@ -58,6 +58,26 @@ static void expect_flat(const usage *found, size_t kept) {
   CHECK(found->peak_after <= found->peak + growth());
 }
 
+/* Nudging by a model or an adapter, to its end or half way. */
+static void one_nudging(ivg_session *session, const ivg_model *small, const ivg_adapter *adapter, int round) {
+  ivg_guidance *guidance = new_guidance(1, 1, 0);
+  ivg_nudging_options nudging = {.struct_size = sizeof nudging, .threshold = 0.05f};
+  EXPECT(IVG_ERROR_INVALID_ARGUMENT, ivg_guidance_set_nudging(guidance, &nudging, &error));
+  if (round % 2) nudging.nudger_model = small;
+  else nudging.nudger_adapter = adapter;
+  nudging.nudger_template = "Q: {prompt} A:";
+  EXPECT(IVG_OK, ivg_guidance_set_nudging(guidance, &nudging, &error));
+  ivg_generate_options options = {.struct_size = sizeof options, .max_tokens = 12};
+  EXPECT(IVG_OK, ivg_session_begin(session, "A text", 6, &options, guidance, &error));
+  ivg_step step = {.struct_size = sizeof step};
+  const ivg_span *spans = NULL;
+  size_t count = 0;
+  double share = 0;
+  for (int i = 0; i < (round % 3 ? 100 : 2) && ivg_session_next(session, &step, NULL) == IVG_OK; i++)
+    EXPECT(IVG_OK, ivg_session_nudges(session, &spans, &count, &share, &error));
+  ivg_guidance_free(guidance);
+}
+
 /* One of everything that can be made, with errors among it. */
 static void one_round(int round) {
   static const char prompt[] = "The value of a text is";
@@ -93,6 +113,7 @@ static void one_round(int round) {
   answer out;
   GENERATE(session, prompt, &options, guidance, &out);
   GENERATE(session, prompt, &options, NULL, &out);
+  one_nudging(session, small, adapter, round);
   const int32_t tokens[3] = {5, 6, 7};
   EXPECT(IVG_OK, ivg_sequence_create(&sequence, session, adapter, &error));
   EXPECT(IVG_OK, ivg_sequence_evaluate(sequence, tokens, 3, &error));

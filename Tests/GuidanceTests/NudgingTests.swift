@@ -139,26 +139,96 @@ func expectEqual(_ run: NudgedRun, _ slow: SlowOutcome, _ comment: Comment) {
     }
   }
 
+  /// Text, who wrote which byte of it, the end and the numbers of tokens, for prompts with all kinds of
+  /// characters; then with a stop string out of the middle of the text.
   @Test(arguments: Pair.allCases, [1, 2, 5, 16]) func slowTwin(pair: Pair, burst: Int) throws {
     let (base, nudger) = guides(pair)
-    let session = try session(base)
-    var seen: Set<UInt32> = []
-    for prompt in prompts(6, seed: UInt64(burst)) {
+    let session = try GuidanceTests.session(base)
+    var random = RandomNumbers(seed: UInt64(burst))
+    for prompt in prompts(2, seed: UInt64(burst) * 31) {
       let baseSide = try SlowSide(models.guide(base), prompt: prompt)
       let nudgerSide = try SlowSide(nudger, prompt: prompt)
       for threshold in [0, 0.02, 0.1, 0.3, 0.6, 0.9, 1.1] {
-        for maximum in [1, 7, 40] {
-          let slow = SlowNudging(
+        for maximum in [7, 40] {
+          var slow = SlowNudging(
             base: baseSide, nudger: nudgerSide, threshold: threshold, burst: burst,
             maximumRounds: 20, maximumTokens: maximum)
           let guidance = try nudging(nudger, threshold: threshold, burst: burst, rounds: 20)
+          let comment: Comment = "\(pair) \(burst) \(threshold) \(maximum) \(prompt)"
           let run = try session.nudge(guidance, greedy(maximum), prompt: prompt)
           let outcome = try slow.run()
-          expectEqual(run, outcome, "\(pair) \(burst) \(threshold) \(maximum) \(prompt)")
-          seen.insert(outcome.finish.rawValue)
+          expectEqual(run, outcome, comment)
+          guard outcome.text.count > 3 else { continue }
+          let start = Int.random(in: 1..<outcome.text.count - 1, using: &random)
+          let end = min(start + Int.random(in: 1...6, using: &random), outcome.text.count)
+          slow.stops = [Array(outcome.text[start..<end]), [0x7A, 0x7A]]
+          let stopped = try session.nudge(
+            guidance, greedy(maximum) { $0.stopStrings = slow.stops }, prompt: prompt)
+          let slowStopped = try slow.run()
+          expectEqual(stopped, slowStopped, comment)
+          #expect(slowStopped.finish == .stop, comment)
         }
       }
     }
-    print("\(pair) \(burst): ends \(seen.sorted())")
+  }
+
+  /// The same on real models, where they are: one vocabulary under two prompts, and two vocabularies.
+  @Test func slowTwinOfRealModels() throws {
+    guard let path = TestSupport.Models.path("Q4_1") else { return }
+    let small = LanguageModel(try Model(path: path))
+    let chat = "<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    let prompt = Array("Name three colours of autumn leaves.".utf8)
+    let nudger = models.guide(small, template: chat)
+    let session = try GuidanceTests.session(small, threads: 2)
+    for threshold in [0.3, 0.6] {
+      let slow = SlowNudging(
+        base: try SlowSide(models.guide(small), prompt: prompt),
+        nudger: try SlowSide(nudger, prompt: prompt), threshold: threshold, maximumTokens: 32)
+      let run = try session.nudge(
+        nudging(nudger, threshold: threshold), greedy(32), prompt: prompt)
+      expectEqual(run, try slow.run(), "\(threshold)")
+    }
+    guard let other = TestSupport.Models.named("Qwen2.5-Coder-0.5B-Instruct-Q4_K_M.gguf") else {
+      return
+    }
+    let large = LanguageModel(try Model(path: other))
+    let crossing = SlowNudging(
+      base: try SlowSide(models.guide(large), prompt: prompt),
+      nudger: try SlowSide(nudger, prompt: prompt), threshold: 0.4, maximumTokens: 24)
+    let crossed = try GuidanceTests.session(large).nudge(
+      nudging(nudger, threshold: 0.4), greedy(24), prompt: prompt)
+    expectEqual(crossed, try crossing.run(), "two vocabularies")
+  }
+
+  /// A request that begins like one before takes over what that computed, and says the same.
+  @Test func prefixesAreReused() throws {
+    let session = try GuidanceTests.session(models.llama)
+    let nudger = Script("The film was a b c d", start: 0).model(models.llama.tokenizer)
+    let guidance = try nudging(models.guide(nudger), threshold: 0.05, burst: 4)
+    let first = try session.nudge(guidance, greedy(30), prompt: prompt)
+    #expect(session.generation!.reusedCount == 0)
+    let second = try session.nudge(guidance, greedy(30), prompt: prompt)
+    #expect(session.generation!.reusedCount == session.generation!.promptTokens.count - 1)
+    #expect(first.streamed == second.streamed)
+    let plain = try session.run(nil, options(4), prompt: prompt)
+    #expect(session.search!.reusedCount > 0)
+    #expect(
+      plain.tokens
+        == (try GuidanceTests.session(models.llama).run(nil, options(4), prompt: prompt)).tokens)
+  }
+
+  /// A host's own sequence on the same engine, between steps, changes nothing.
+  @Test func sequencesBetweenSteps() throws {
+    let session = try GuidanceTests.session(models.llama)
+    let guidance = try nudging(models.guide(models.untuned), threshold: 0.05)
+    let expected = try session.nudge(guidance, greedy(30), prompt: prompt)
+    try session.begin(prompt: prompt, options: greedy(30), guidance: guidance)
+    let sequence = try EvaluatedSequence(session: session, adapter: nil)
+    var text: [UInt8] = []
+    while try session.next() != nil {
+      text += session.generation!.text.dropLast()
+      try [5, 6, 7].withUnsafeBufferPointer { try sequence.evaluate($0) }
+    }
+    #expect(text == expected.streamed)
   }
 }

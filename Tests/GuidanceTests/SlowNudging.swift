@@ -88,6 +88,7 @@ final class SlowSide {
 
 /// Bytes at the end of `bytes` that some further bytes would make a character of.
 func heldCount(_ bytes: [UInt8]) -> Int {
+  if let last = bytes.last, last < 0x80 { return 0 }
   let trails: [UInt8] = [0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF]
   for length in [3, 2, 1] where length <= bytes.count {
     let tail = Array(bytes.suffix(length))

@@ -88,7 +88,7 @@ import Transformer
 }
 
 /// Runs `body` on that many threads at once and waits for all.
-private func onThreads(_ count: Int, _ body: (Int) -> Void) {
+func onThreads(_ count: Int, _ body: (Int) -> Void) {
   withoutActuallyEscaping(body) { body in
     final class Work {
       let index: Int

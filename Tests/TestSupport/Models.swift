@@ -17,4 +17,11 @@ package enum Models {
     print("skipped: no \(path); set IVG_TEST_MODELS to the folder of the models")
     return nil
   }
+
+  /// The path of another real model by its file's name; nil if it is not there, which is the rule.
+  package static func named(_ name: String) -> String? {
+    let folder = getenv("IVG_TEST_MODELS").map { String(cString: $0) }
+    let path = (folder ?? Fixtures.folder + "/../../.build/models") + "/" + name
+    return access(path, R_OK) == 0 ? path : nil
+  }
 }

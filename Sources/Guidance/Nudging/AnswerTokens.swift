@@ -1,8 +1,8 @@
 import Tensor
 import Tokenizer
 
-/// An answer in one model's tokens, as its tokenizer cuts the whole text. Text only ever grows at its end: what
-/// stands before a safe boundary is cut once.
+/// An answer in one model's tokens, as its tokenizer cuts the whole text. Text only ever grows at its end:
+/// what stands before a safe boundary is cut once.
 struct AnswerTokens {
   private let tokenizer: Tokenizer
   /// Bytes before the boundary, and their tokens.

@@ -65,14 +65,25 @@ extension Nudging {
     if row.state == .finished {
       let end = text.count
       assembler.flush(to: &text)
-      if let last = spans.last, last.upperBound == end, nudged.last!.upperBound >= row.shownLength {
-        spans[spans.count - 1] = last.lowerBound..<text.count
-      }
+      if row.shownLength > 0, isNudged(row.shownLength - 1) { spans.append(end..<text.count) }
       text.removeLast(text.count - RepeatedSuffix.strippedCount(text))
     }
-    let count = text.count
-    spans = spans.map { min($0.lowerBound, count)..<min($0.upperBound, count) }
-    return (text, spans.filter { !$0.isEmpty })
+    return (text, Self.joined(spans, count: text.count))
+  }
+
+  /// Spans within `count` bytes: no empty ones, and neighbours as one.
+  private static func joined(_ spans: [Range<Int>], count: Int) -> [Range<Int>] {
+    var joined: [Range<Int>] = []
+    for span in spans {
+      let part = min(span.lowerBound, count)..<min(span.upperBound, count)
+      if part.isEmpty { continue }
+      if let last = joined.last, last.upperBound == part.lowerBound {
+        joined[joined.count - 1] = last.lowerBound..<part.upperBound
+      } else {
+        joined.append(part)
+      }
+    }
+    return joined
   }
 
   // MARK: Prefixes

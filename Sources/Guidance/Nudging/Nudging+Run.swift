@@ -4,10 +4,11 @@ import Tokenizer
 
 /// The base's part of a round.
 extension Nudging {
-  /// The base's run of tokens, in bursts as the reference draws them; the text is cut into tokens anew for each.
+  /// The base's run of tokens, in bursts as the reference draws them; the text is cut into tokens anew for
+  /// each.
   ///
-  /// Two kinds of repetition end a run without the burst at hand (`complete_with_base` in the reference): a whole
-  /// burst that the run already holds, be it only drawn to look; and more than five words that the
+  /// Two kinds of repetition end a run without the burst at hand (`complete_with_base` in the reference):
+  /// a whole burst that the run already holds, be it only drawn to look; and more than five words that the
   /// answer already holds.
   struct Run {
     /// Tokens before the burst.

@@ -4,8 +4,8 @@ import Tokenizer
 extension Nudging {
   package var text: [UInt8] { stepText }
 
-  /// The step of the next piece; nil if there is none any more. Text that was held back as it might have become
-  /// a stop string comes first, in steps of their own where the other side wrote it.
+  /// The step of the next piece; nil if there is none any more. Text that was held back as it might have
+  /// become a stop string comes first, in steps of their own where the other side wrote it.
   func step() -> Step? {
     guard let mark = marks.first else { return nil }
     let target = min(mark.end, row.safeLength)
@@ -17,10 +17,13 @@ extension Nudging {
     }
     marks.removeFirst()
     let isLast = marks.isEmpty && row.state == .finished
+    // What a stop string left of a character is whose it was.
+    let isNudge =
+      isLast && target <= emittedLength && target > 0 ? isNudged(target - 1) : mark.isNudge
     emit(upTo: target, isLast: isLast)
     return Step(
-      kind: mark.isNudge ? .nudge : .token, token: mark.token, finish: isLast ? row.finish : .none,
-      logProbability: mark.logProbability, value: 0)
+      kind: isNudge ? .nudge : .token, token: isNudge ? -1 : mark.token,
+      finish: isLast ? row.finish : .none, logProbability: mark.logProbability, value: 0)
   }
 
   private func emit(upTo end: Int, isLast: Bool) {
@@ -33,7 +36,7 @@ extension Nudging {
     stepText.append(0)
   }
 
-  private func isNudged(_ position: Int) -> Bool { nudged.contains { $0.contains(position) } }
+  func isNudged(_ position: Int) -> Bool { nudged.contains { $0.contains(position) } }
 
   /// Where the text of the side that wrote the byte at `position` ends.
   private func sideEnd(_ position: Int) -> Int {

@@ -3,15 +3,15 @@ import Tensor
 import Tokenizer
 import Transformer
 
-/// Nudging (arXiv 2410.09300, Algorithm 1; control flow of github.com/fywalter/nudging, `utils.py`): the nudger
-/// writes words until the base is sure of how to go on, then the base writes until it is not.
+/// Nudging (arXiv 2410.09300, Algorithm 1; control flow of github.com/fywalter/nudging, `utils.py`): the
+/// nudger writes words until the base is sure of how to go on, then the base writes until it is not.
 ///
 ///     round:  draft → words → run … run → round …
 ///
-/// `draft` draws up to 16 tokens from the nudger; `words` asks the base about every further word of them in one
-/// pass and takes the words before the first that it agrees with or is sure at; `run` is a token of the base.
-/// Only the nudger ends the answer. Each of the steps runs a model at most once for one purpose and changes nothing if
-/// that is cancelled, so that it may run again.
+/// `draft` draws up to 16 tokens from the nudger; `words` asks the base about every further word of them
+/// in one pass and takes the words before the first that it agrees with or is sure at; `run` is a token of
+/// the base. Only the nudger ends the answer. Each of the steps runs a model at most once for one purpose
+/// and changes nothing if that is cancelled, so that it may run again.
 ///
 /// Files: this one has the rounds and takes text into the answer; `Nudging+Words` has the nudger's part,
 /// `Nudging+Run` the base's; `Nudging+Stream` and `Nudging+Result` say what came of it.
@@ -138,7 +138,8 @@ package final class Nudging: Generation {
     }
   }
 
-  /// Adds the bytes `range` of a burst to the answer, with the tokens that begin in it. A stop string may end it.
+  /// Adds the bytes `range` of a burst to the answer, with the tokens that begin in it. A stop string may
+  /// end it.
   func take(_ burst: Burst, _ range: Range<Int>, isNudge: Bool) {
     if firstTokenAt == nil { firstTokenAt = Search.now() }
     let begin = row.bytes.count

@@ -1,4 +1,3 @@
-import CIVGKernels
 import Tensor
 import Tokenizer
 import Transformer
@@ -12,10 +11,11 @@ struct Prediction {
   var isEnd: Bool
 }
 
-/// One of the two models of nudging under its own prompt: what it holds of the text, and what it says comes next.
+/// One of the two models of nudging under its own prompt: what it holds of the text, and what it says
+/// comes next.
 ///
-/// The two exchange text only; each cuts it into tokens of its own (`AnswerTokens`) and keeps of its keys and
-/// values what the new tokens have in common with those it held.
+/// The two exchange text only; each cuts it into tokens of its own (`AnswerTokens`) and keeps of its keys
+/// and values what the new tokens have in common with those it held.
 final class NudgingSide {
   /// Contexts that are asked about in one pass.
   static let groupLimit = 16
@@ -28,15 +28,17 @@ final class NudgingSide {
   /// Most tokens of prompt and answer, as memory was planned.
   let tokenLimit: Int
   let engine: Engine?
-  private let sequence: SequenceID?
+  let sequence: SequenceID?
   /// Tokens of the sequence.
-  private(set) var held: [Int32] = []
+  var held: [Int32] = []
+  /// What was found to follow each of them: a draft that the other side goes on with is not computed again.
+  var known: [Prediction?] = []
   private(set) var reusedCount = 0
   private var answer: AnswerTokens
-  private let endTokens: [Int32]
-  private let masked: [Int32]
-  private let hostedLogits: AlignedBuffer<Float>?  // [groupLimit, vocabulary]
-  private let cancel: CancelFlag
+  let endTokens: [Int32]
+  let masked: [Int32]
+  let hostedLogits: AlignedBuffer<Float>?  // [groupLimit, vocabulary]
+  let cancel: CancelFlag
 
   /// Throws `.outOfMemory`.
   init(
@@ -61,6 +63,7 @@ final class NudgingSide {
     sequence = engine?.makeSequence(
       adapter: plan.adapter, longest: plan.prompt.count + options.maximumTokens)
     held.reserveCapacity(tokenLimit)
+    known.reserveCapacity(tokenLimit)
   }
 
   deinit { if let engine, let sequence { engine.removeSequence(sequence) } }
@@ -88,125 +91,11 @@ final class NudgingSide {
     guard let engine, let sequence else { return }
     reusedCount = prefixes.reuse(for: prompt, in: sequence, on: engine, adapter)
     held = Array(prompt[..<reusedCount])
+    known = [Prediction?](repeating: nil, count: reusedCount)
   }
 
   func keepPrefixes(in prefixes: inout PrefixCache) {
     guard let engine, let sequence, !held.isEmpty else { return }
     prefixes.keep(held, of: sequence, on: engine, adapter)
-  }
-
-  // MARK: Predicting
-
-  /// What comes next after a context.
-  func predict(_ context: [Int32]) throws(IVGError) -> Prediction { try predict([context])[0] }
-
-  /// What comes next after each of up to `groupLimit` contexts, the longest last: in one pass.
-  ///
-  /// Throws `.cancelled`, after which it may be repeated, `.contextFull`, `.callback`, `.corruptFile`.
-  func predict(_ contexts: [[Int32]]) throws(IVGError) -> [Prediction] {
-    for context in contexts where context.count > tokenLimit {
-      throw IVGError(
-        .contextFull,
-        "\(model.label): prompt and text have \(context.count) tokens; with this max_tokens, and within "
-          + "the context, they may have \(tokenLimit)")
-    }
-    guard let engine, let sequence else { return try predictHosted(contexts) }
-    let main = contexts[contexts.count - 1]
-    /// The rows of the engine's logits that answer the contexts.
-    var rows = [Int](repeating: -1, count: contexts.count)
-    var forks: [(sequence: SequenceID, index: Int)] = []
-    defer { for fork in forks { engine.removeSequence(fork.sequence) } }
-    var first = main.count
-    for (index, context) in contexts.enumerated() {
-      if main.starts(with: context) {
-        first = min(first, context.count)
-        continue
-      }
-      let common = common(context)
-      guard context.count - common <= Self.forkTokens else { return try predictApart(contexts) }
-      let fork = engine.makeSequence(adapter: adapter)
-      forks.append((fork, index))
-      engine.copy(sequence, to: fork)
-      engine.truncate(fork, to: common)
-    }
-    let kept = min(common(main), first - 1)
-    engine.truncate(sequence, to: kept)
-    held.removeLast(held.count - kept)
-    for position in kept..<main.count {
-      try engine.append(main[position], to: sequence)
-      let asked = contexts.indices.filter {
-        contexts[$0].count == position + 1 && main.starts(with: contexts[$0])
-      }
-      if asked.isEmpty { continue }
-      let row = engine.wantLogits()
-      for index in asked { rows[index] = row }
-    }
-    for fork in forks {
-      for token in contexts[fork.index][engine.length(fork.sequence)...] {
-        try engine.append(token, to: fork.sequence)
-      }
-      rows[fork.index] = engine.wantLogits()
-    }
-    try engine.run(cancel: cancel)
-    held += main[kept...]
-    return try rows.map { row throws(IVGError) in try prediction(engine.logits(row: row)) }
-  }
-
-  /// Tokens of a context that the sequence holds, at most all but the last, whose logits are wanted.
-  private func common(_ context: [Int32]) -> Int {
-    let end = min(held.count, context.count - 1)
-    var common = 0
-    while common < end, held[common] == context[common] { common += 1 }
-    return common
-  }
-
-  private func predictApart(_ contexts: [[Int32]]) throws(IVGError) -> [Prediction] {
-    var predictions: [Prediction] = []
-    for context in contexts { predictions.append(try predict(context)) }
-    return predictions
-  }
-
-  private func predictHosted(_ contexts: [[Int32]]) throws(IVGError) -> [Prediction] {
-    guard case .hosted(let host) = model.source, let hostedLogits else { return [] }
-    if cancel.isRaised { throw IVGError(.cancelled, "cancelled") }
-    let size = model.tokenizer.vocabularySize
-    // One flat copy, so that the pointers hold for the whole call.
-    let flat = contexts.flatMap { $0 }
-    let succeeded = flat.withUnsafeBufferPointer { flat in
-      var start = 0
-      var requests: [HostedModel.Row] = []
-      for (index, context) in contexts.enumerated() {
-        requests.append(
-          HostedModel.Row(
-            tokens: flat.baseAddress! + start, tokenCount: context.count,
-            logits: hostedLogits.pointer + index * size))
-        start += context.count
-      }
-      return host.compute(requests, size)
-    }
-    guard succeeded else {
-      throw IVGError(.callback, "the hosted model's callback reported failure")
-    }
-    var predictions: [Prediction] = []
-    for index in contexts.indices {
-      predictions.append(try prediction(hostedLogits.pointer + index * size))
-    }
-    return predictions
-  }
-
-  /// The best of a row of logits, which are changed: what may not be drawn becomes −infinity.
-  private func prediction(_ logits: UnsafeMutablePointer<Float>) throws(IVGError) -> Prediction {
-    let table = Kernels.current.table.pointee
-    let count = model.usableTokenCount
-    for token in masked where Int(token) < count { logits[Int(token)] = -.infinity }
-    let total = table.log_sum_exp(logits, count)
-    guard !total.isNaN, total < .infinity else { throw model.damaged() }
-    let best = table.argmax(logits, count)
-    guard logits[best] > -.infinity else {
-      throw IVGError(.invalidArgument, "\(model.label): no token is left to draw: bans exclude all")
-    }
-    let token = Int32(best)
-    return Prediction(
-      token: token, logProbability: Double(logits[best]) - total, isEnd: endTokens.contains(token))
   }
 }

@@ -3,8 +3,8 @@ enum RepeatedSuffix {
   /// Shorter ones stay, in characters.
   static let least = 30
 
-  /// The bytes of `text`, valid UTF-8, that stay when its end is taken off as long as it repeats what stands
-  /// right before it: the longest such end first.
+  /// The bytes of `text`, valid UTF-8, that stay when its end is taken off as long as it repeats what
+  /// stands right before it: the longest such end first.
   static func strippedCount(_ text: [UInt8]) -> Int {
     var count = text.count
     while let length = longest(text[..<count]) { count -= length }

@@ -1,8 +1,8 @@
 import Tokenizer
 
-/// Where a draft's words begin: at each of its spaces behind those it begins with; and, since text of scripts
-/// without spaces has no other words, around each character of such a script (**ours**). Never where an incomplete
-/// character stands before, which what the other side writes might complete.
+/// Where a draft's words begin: at each of its spaces behind those it begins with; and, since text of
+/// scripts without spaces has no other words, around each character of such a script (**ours**). Never
+/// where an incomplete character stands before, which what the other side writes might complete.
 struct Words {
   /// Where every word but the first begins, ascending; an empty word (behind one space, before another or
   /// the end) has its place too.
