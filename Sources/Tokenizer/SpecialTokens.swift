@@ -27,9 +27,6 @@ struct SpecialTokens: Sendable {
   /// Where the entries with each first byte begin in `sorted`; 257 entries.
   private let firstByte: [Int]
 
-  /// Whether one of them has a space in it.
-  let holdsSpace: Bool
-
   /// Whether there is nothing to find.
   var isEmpty: Bool { sorted.isEmpty }
 
@@ -57,7 +54,6 @@ struct SpecialTokens: Sendable {
       distinct.append(id)
     }
     sorted = distinct
-    holdsSpace = distinct.contains { vocabulary.bytes(of: Int($0)).contains(UInt8(ascii: " ")) }
     var starts = [Int](repeating: 0, count: 257)
     for id in sorted { starts[Int(vocabulary.bytes(of: Int(id))[0]) + 1] += 1 }
     for byte in 0..<256 { starts[byte + 1] += starts[byte] }

@@ -61,32 +61,3 @@ import Tokenizer
     }
   }
 }
-
-/// Where a text may be cut so that its parts give the tokens of the whole.
-@Suite struct BoundaryTests {
-  @Test(arguments: ["llama-bpe", "gpt-2", "qwen2"]) func cutsLikeTheWhole(_ name: String) throws {
-    guard let tokenizer = try TestFiles.goldenVocabulary(name) else { return }
-    let pieces = [
-      " word", " a", "b", "'s", " 12", "345", ".", ",", " ", "  ", "\n", "\t", "é", " naïve", "東京",
-      " 🙂", "(", " x",
-      "!\n", "\u{A0}", "don't", " I'M",
-    ]
-    var random = RandomNumbers(seed: 11)
-    var cuts = 0
-    for _ in 0..<3000 {
-      let text = (0..<Int.random(in: 1...12, using: &random)).flatMap { _ in
-        Array(pieces.randomElement(using: &random)!.utf8)
-      }
-      let boundary = text.withUnsafeBytes { tokenizer.lastBoundary(in: $0) }
-      guard boundary > 0 else { continue }
-      cuts += 1
-      let rest = (0..<3).flatMap { _ in Array(pieces.randomElement(using: &random)!.utf8) }
-      let whole = try tokenizer.encode(text + rest)
-      let parts =
-        try tokenizer.encode(Array(text[..<boundary]))
-        + tokenizer.encode(Array(text[boundary...] + rest))
-      #expect(whole == parts, "\(String(decoding: text + rest, as: UTF8.self)) at \(boundary)")
-    }
-    #expect(cuts > 300)
-  }
-}

@@ -18,15 +18,14 @@ struct AnswerTokens {
 
   /// Takes note that the answer begins with `text`.
   mutating func settle(_ text: [UInt8]) throws(IVGError) {
-    let rest = text[settled...]
-    let boundary = rest.withUnsafeBytes { tokenizer.lastBoundary(in: $0) }
-    guard boundary > 0 else { return }
-    tokens += try encode(rest.prefix(boundary))
-    settled += boundary
+    guard let seam = tokenizer.lastSeam(in: text, after: settled) else { return }
+    tokens += try encode(text[settled..<seam])
+    settled = seam
   }
 
   /// The one place where an answer is encoded: always as text that goes on behind other text.
   private func encode(_ text: ArraySlice<UInt8>) throws(IVGError) -> [Int32] {
-    try tokenizer.encode(Array(text), parseSpecial: false, addBegin: false)
+    try tokenizer.encode(
+      Array(text), parseSpecial: false, addBegin: false, continues: true)
   }
 }
