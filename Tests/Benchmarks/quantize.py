@@ -87,9 +87,14 @@ def log_probabilities(path: Path, ids: list[int], stride: int, segment: int, thr
     return np.array(rows)
 
 
+def divergences(base: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """KL divergence at each position."""
+    return (np.exp(base) * (base - other)).sum(-1)
+
+
 def compare(base: np.ndarray, other: np.ndarray) -> dict[str, float]:
     """The mean divergence with its standard error, its median, and how often both agree on the most probable token."""
-    divergence = (np.exp(base) * (base - other)).sum(-1)
+    divergence = divergences(base, other)
     return {
         "kl": float(divergence.mean()),
         "kl_error": float(divergence.std() / len(divergence) ** 0.5),
@@ -126,12 +131,17 @@ def measure(source: Path, kind: str, base: np.ndarray, ids: list[int], chosen: a
             times.append((*quantize_by_libivg(source, ours, kind, chosen.threads), seconds))
         found["ours"] = {"seconds": min(x[0] for x in times), "seconds_before_sync": min(x[1] for x in times)}
         found["theirs"] = {"seconds": min(x[2] for x in times)}
-        kinds = []
+        kinds, found_rows = [], []
         for name, path in (("ours", ours), ("theirs", theirs)):
             errors, types = weight_errors(source, path)
             kinds.append(types)
             rows = log_probabilities(path, ids, chosen.stride, chosen.segment, chosen.threads)
+            found_rows.append(divergences(base, rows))
             found[name] |= {"size": path.stat().st_size, "errors": errors} | compare(base, rows)
+        # Both saw the same positions: the error of the difference is that of the pairs.
+        pairs = found_rows[0] - found_rows[1]
+        found["kl_difference"] = float(pairs.mean())
+        found["kl_difference_error"] = float(pairs.std() / len(pairs) ** 0.5)
         found["same_types"] = kinds[0] == kinds[1]
     return found
 
