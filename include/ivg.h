@@ -36,7 +36,8 @@
  * Options.    An options struct begins with `struct_size`, which the caller sets to sizeof of it (or calls the
  *             matching ..._init). A NULL options pointer means all defaults, a zero field means its default.
  *             Later versions only append fields. A larger struct than this library knows is accepted if the
- *             unknown rest is zero, else IVG_ERROR_UNSUPPORTED. The same holds for structs that come out.
+ *             unknown rest is zero, else IVG_ERROR_UNSUPPORTED, like a flag that it does not know. The same holds for
+ *             structs that come out.
  * Text.       UTF-8 with explicit length. Invalid UTF-8 in a prompt is passed to the tokenizer byte by byte (bytes that a
  *             vocabulary has no token for are left out).
  *             Text that comes out of a stream consists of whole code points.

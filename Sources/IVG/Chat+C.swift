@@ -16,14 +16,15 @@ public func ivg_model_render_chat(
   _ error: UnsafeMutablePointer<OpaquePointer?>?
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
-    needed.pointee = 0
-    let source = chat_template.map {
-      Array(UnsafeRawBufferPointer(start: $0, count: template_length))
+    try Input.check(flags: flags, known: IVG_CHAT_GENERATION_PROMPT)
+    var source: [UInt8]?
+    if let chat_template {
+      source = Array(try Input.bytes(chat_template, template_length, "template_length"))
     }
     let template = try ModelHandle.of(model).model.chatTemplate(source)
     var conversation: [ChatMessage] = []
-    for message in UnsafeBufferPointer(start: messages, count: count) {
-      let content = UnsafeRawBufferPointer(start: message.content, count: message.content_length)
+    for message in try Input.array(messages, count, "count") {
+      let content = try Input.bytes(message.content, message.content_length, "content_length")
       conversation.append(
         ChatMessage(
           role: try ChatRole(named: String(cString: message.role)), content: Array(content)))

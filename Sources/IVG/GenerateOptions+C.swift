@@ -16,23 +16,23 @@ func generateOptions(_ pointer: UnsafePointer<ivg_generate_options>?) throws(IVG
   if given.max_tokens != 0 { options.maximumTokens = Int(given.max_tokens) }
   options.seed = given.seed
   options.sampling = try samplingOptions(given)
-  let known = UInt32(IVG_GENERATE_IGNORE_END | IVG_GENERATE_ATTRIBUTION)
-  guard given.flags & ~known == 0 else {
-    throw IVGError(.unsupported, "flags is \(given.flags); known bits: \(known)")
-  }
+  try Input.check(
+    flags: given.flags, known: IVG_GENERATE_IGNORE_END, IVG_GENERATE_ATTRIBUTION)
   options.ignoresEnd = given.flags & UInt32(IVG_GENERATE_IGNORE_END) != 0
   options.keepsAttribution = given.flags & UInt32(IVG_GENERATE_ATTRIBUTION) != 0
   options.topLogProbabilities = Int(given.top_log_probabilities)
   options.template = Text.bytes(given.prompt_template)
   if let strings = given.stop_strings {
-    options.stopStrings = (0..<given.stop_string_count).map { Text.bytes(strings[$0]) ?? [] }
+    options.stopStrings = try Input.array(strings, given.stop_string_count, "stop_string_count")
+      .map { Text.bytes($0) ?? [] }
   }
   if let tokens = given.end_tokens {
-    options.endTokens = Array(UnsafeBufferPointer(start: tokens, count: given.end_token_count))
+    options.endTokens = Array(
+      try Input.array(tokens, given.end_token_count, "end_token_count"))
   }
   if let tokens = given.banned_tokens {
     options.bannedTokens = Array(
-      UnsafeBufferPointer(start: tokens, count: given.banned_token_count))
+      try Input.array(tokens, given.banned_token_count, "banned_token_count"))
   }
   if let process = given.logits_processor {
     let userData = given.logits_processor_data

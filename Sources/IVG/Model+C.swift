@@ -96,8 +96,11 @@ public func ivg_model_tokenize(
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
     let tokenizer = ModelHandle.of(model).model.tokenizer
+    try Input.check(
+      flags: flags,
+      known: IVG_TOKENIZE_SPECIAL, IVG_TOKENIZE_BEGIN, IVG_TOKENIZE_CONTINUES)
     let ids = try tokenizer.encode(
-      UnsafeRawBufferPointer(start: text, count: text_length),
+      Input.bytes(text, text_length, "text_length"),
       parseSpecial: flags & UInt32(IVG_TOKENIZE_SPECIAL) != 0,
       addBegin: flags & UInt32(IVG_TOKENIZE_BEGIN) != 0 && tokenizer.addsBeginToken,
       continues: flags & UInt32(IVG_TOKENIZE_CONTINUES) != 0)
@@ -119,7 +122,9 @@ public func ivg_model_detokenize(
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
     let tokenizer = ModelHandle.of(model).model.tokenizer
-    let ids = UnsafeBufferPointer(start: tokens, count: count)
+    try Input.check(
+      flags: flags, known: IVG_DETOKENIZE_SKIP_CONTROL, IVG_DETOKENIZE_CONTINUES)
+    let ids = try Input.array(tokens, count, "count")
     if let odd = ids.first(where: { $0 < 0 || Int($0) >= tokenizer.vocabularySize }) {
       throw IVGError(
         .invalidArgument,

@@ -55,7 +55,7 @@ public func ivg_sequence_evaluate(
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
     try SequenceHandle.of(sequence).sequence.evaluate(
-      UnsafeBufferPointer(start: tokens, count: count))
+      Input.array(tokens, count, "count"))
     return ivg_status(IVG_OK)
   }
 }

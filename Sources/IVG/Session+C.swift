@@ -141,7 +141,8 @@ public func ivg_session_begin(
     let handle = SessionHandle.of(session)
     handle.forgetCandidates()
     try handle.session.begin(
-      prompt: Text.bytes(prompt, prompt_length), options: generateOptions(options),
+      prompt: Array(Input.bytes(prompt, prompt_length, "prompt_length")),
+      options: generateOptions(options),
       guidance: guidance.map { Handle.object($0, as: Guidance.self) })
     return ivg_status(IVG_OK)
   }
@@ -275,11 +276,14 @@ public func ivg_session_score(
   boundary(error) { () throws(IVGError) in
     let handle = SessionHandle.of(session)
     handle.forgetCandidates()
-    let buffers = (0..<count).map {
-      UnsafeRawBufferPointer(start: texts[$0], count: text_lengths[$0])
+    try Input.check(flags: flags, known: IVG_SCORE_ENDED)
+    var buffers: [UnsafeRawBufferPointer] = []
+    for (index, length) in try Input.array(text_lengths, count, "count").enumerated() {
+      buffers.append(try Input.bytes(texts[index], length, "text_lengths[\(index)]"))
     }
     let found = try handle.session.score(
-      Handle.object(guidance, as: Guidance.self), prompt: Text.bytes(prompt, prompt_length),
+      Handle.object(guidance, as: Guidance.self),
+      prompt: Array(Input.bytes(prompt, prompt_length, "prompt_length")),
       texts: buffers, ended: flags & UInt32(IVG_SCORE_ENDED) != 0)
     scores.update(from: found, count: count)
     return ivg_status(IVG_OK)

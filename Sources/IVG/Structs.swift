@@ -69,15 +69,43 @@ enum Struct {
   }
 }
 
-/// Text in and out.
-enum Text {
-  static func bytes(_ pointer: UnsafePointer<CChar>, _ length: Int) -> [UInt8] {
-    Array(UnsafeRawBufferPointer(start: pointer, count: length))
+/// Arrays and flags that come in.
+enum Input {
+  /// `count` elements from `pointer` on, borrowed.
+  ///
+  /// Throws `.invalidArgument` for a count that no array has, such as −1 in the hope of a NUL; `name` is the
+  /// parameter's.
+  static func array<Element>(_ pointer: UnsafePointer<Element>, _ count: Int, _ name: String)
+    throws(IVGError) -> UnsafeBufferPointer<Element>
+  {
+    guard (0...Int.max / max(MemoryLayout<Element>.stride, 1)).contains(count) else {
+      throw IVGError(
+        .invalidArgument, "\(name) is \(UInt(bitPattern: count)); no array is that long")
+    }
+    return UnsafeBufferPointer(start: pointer, count: count)
   }
 
+  /// The bytes of a text, borrowed. Throws as `array`.
+  static func bytes(_ pointer: UnsafePointer<CChar>, _ length: Int, _ name: String)
+    throws(IVGError) -> UnsafeRawBufferPointer
+  {
+    UnsafeRawBufferPointer(try array(pointer, length, name))
+  }
+
+  /// Throws `.unsupported` if `flags` has other bits than those of `known`.
+  static func check(flags: UInt32, known: Int...) throws(IVGError) {
+    let known = known.reduce(0 as UInt32) { $0 | UInt32($1) }
+    guard flags & ~known == 0 else {
+      throw IVGError(.unsupported, "flags is \(flags); known bits: \(known)")
+    }
+  }
+}
+
+/// Text in and out.
+enum Text {
   /// The bytes of a NUL-terminated string; nil stays nil.
   static func bytes(_ pointer: UnsafePointer<CChar>?) -> [UInt8]? {
-    pointer.map { bytes($0, strlen($0)) }
+    pointer.map { Array(UnsafeRawBufferPointer(start: $0, count: strlen($0))) }
   }
 
   /// Copies `bytes` to a caller's buffer and says how many there are.

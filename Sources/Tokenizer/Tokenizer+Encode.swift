@@ -7,8 +7,8 @@ extension Tokenizer {
   /// ones the longest); without it they are text like any other, except for user-defined ones,
   /// which always count. With `addBegin`, `beginToken` comes first if there is one, unless the text
   /// begins with it (as rendered chat templates do); pass `addsBeginToken` to do as the model expects.
-  /// `continues`: the text goes on behind another. Vocabularies that put a space before a text, and as in
-  /// llama.cpp behind each special token, then put none anywhere.
+  /// `continues`: the text goes on behind another. Vocabularies that put a space before a text then put
+  /// none; behind special tokens they do so, as in llama.cpp, if these are parsed.
   ///
   /// Any bytes are legal, UTF-8 or not, and `decode` gives them back exactly, except for single
   /// bytes that the vocabulary cannot spell (see `canSpell`), which are left out; for `▁`, which is
@@ -39,7 +39,7 @@ extension Tokenizer {
         fragment = Fragment(isBeginning: false)
       } special: { token in
         output.append(token)
-        fragment = Fragment(isBeginning: !continues, strips: stripping.contains(token))
+        fragment = Fragment(isBeginning: parseSpecial || !continues, strips: stripping.contains(token))
       }
     }
     if let begin, parseSpecial, output.count > 1, output[1] == begin { output.removeFirst() }

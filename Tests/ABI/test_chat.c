@@ -78,7 +78,7 @@ static void refusals(void) {
   size_t needed = 7;
   EXPECT_ERROR(IVG_ERROR_INVALID_ARGUMENT, "at least one",
                ivg_model_render_chat(model, NULL, 0, &user, 0, 0, NULL, 0, &needed, &error));
-  CHECK(needed == 0);
+  CHECK(needed == 7);
   const char *roles[] = {"", "User", "tool", "assistant "};
   for (size_t i = 0; i < LENGTH(roles); i++) {
     ivg_chat_message odd = message(roles[i], "x");
@@ -126,6 +126,13 @@ static void parts_of_texts(void) {
   size_t written = tokens_of(words, "<s>the value", IVG_TOKENIZE_BEGIN | IVG_TOKENIZE_SPECIAL, rest);
   CHECK(written == asked && memcmp(begun, rest, asked * sizeof *begun) == 0);
   is_text(words, begun, asked, IVG_DETOKENIZE_SKIP_CONTROL, "the value");
+  /* Of parts with special tokens, too, the tokens are those of the whole. */
+  int32_t whole[64];
+  size_t all = tokens_of(words, "the</s>the", IVG_TOKENIZE_SPECIAL, whole);
+  count = tokens_of(words, "the", IVG_TOKENIZE_SPECIAL, first);
+  continued = tokens_of(words, "</s>the", IVG_TOKENIZE_SPECIAL | IVG_TOKENIZE_CONTINUES, rest);
+  CHECK(all == count + continued && memcmp(whole, first, count * sizeof *first) == 0);
+  CHECK(all == count + continued && memcmp(whole + count, rest, continued * sizeof *rest) == 0);
   ivg_model_free(words);
 }
 

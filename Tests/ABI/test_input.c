@@ -251,6 +251,63 @@ static void paths_of_any_script(void) {
   free(bytes);
 }
 
+/* Lengths that no array has, as -1 is, and flags that nobody knows. */
+static void impossible_lengths(void) {
+  const size_t none = (size_t)-1;
+  const int32_t token = 5;
+  const char *text = "abc";
+  size_t count = 77;
+  double score = 0;
+  char buffer[64];
+  ivg_model *model = NULL;
+  ivg_session *session = NULL;
+  ivg_sequence *sequence = NULL;
+  ivg_guidance *guidance = NULL;
+  ivg_implicit_options implicit = {
+      .struct_size = sizeof implicit, .role = IVG_ROLE_SCORE, .tuned_template = "a {prompt}"};
+  REQUIRE(ivg_model_open(&model, fixture("tiny-llama.gguf"), NULL, &error) == IVG_OK);
+  REQUIRE(ivg_session_create(&session, model, NULL, &error) == IVG_OK);
+  REQUIRE(ivg_sequence_create(&sequence, session, NULL, &error) == IVG_OK);
+  REQUIRE(ivg_guidance_create(&guidance, NULL, &error) == IVG_OK);
+  REQUIRE(ivg_guidance_add_implicit(guidance, &implicit, 1, &error) == IVG_OK);
+  ivg_chat_message message = {.role = "user", .content = text, .content_length = 3}, endless = message;
+  endless.content_length = none;
+#define REFUSED(word, call) EXPECT_ERROR(IVG_ERROR_INVALID_ARGUMENT, word, call)
+  REFUSED("text_length", ivg_model_tokenize(model, text, none, 0, NULL, 0, &count, &error));
+  REFUSED("count", ivg_model_detokenize(model, &token, none, 0, NULL, 0, &count, &error));
+  REFUSED("prompt_length", ivg_session_begin(session, text, none, NULL, NULL, &error));
+  REFUSED("count", ivg_sequence_evaluate(sequence, &token, none, &error));
+  REFUSED("count", ivg_session_score(session, guidance, text, 3, &text, &count, none, 0, &score, &error));
+  REFUSED("prompt_length", ivg_session_score(session, guidance, text, none, &text, &count, 1, 0, &score, &error));
+  REFUSED("text_lengths[0]", ivg_session_score(session, guidance, text, 3, &text, &none, 1, 0, &score, &error));
+  REFUSED("template_length", ivg_model_render_chat(model, text, none, &message, 1, 0, buffer, 64, &count, &error));
+  REFUSED("count", ivg_model_render_chat(model, NULL, 0, &message, none, 0, buffer, 64, &count, &error));
+  REFUSED("content_length", ivg_model_render_chat(model, NULL, 0, &endless, 1, 0, buffer, 64, &count, &error));
+  ivg_generate_options options = {.struct_size = sizeof options};
+  options.end_tokens = options.banned_tokens = &token;
+  options.stop_strings = &text;
+  options.end_token_count = none;
+  REFUSED("end_token_count", ivg_session_begin(session, text, 3, &options, NULL, &error));
+  options.end_token_count = 0;
+  options.banned_token_count = none;
+  REFUSED("banned_token_count", ivg_session_begin(session, text, 3, &options, NULL, &error));
+  options.banned_token_count = 0;
+  options.stop_string_count = none;
+  REFUSED("stop_string_count", ivg_session_begin(session, text, 3, &options, NULL, &error));
+#undef REFUSED
+#define UNKNOWN(call) EXPECT_ERROR(IVG_ERROR_UNSUPPORTED, "flags", call)
+  UNKNOWN(ivg_model_tokenize(model, text, 3, 64, NULL, 0, &count, &error));
+  UNKNOWN(ivg_model_detokenize(model, &token, 1, 64, NULL, 0, &count, &error));
+  UNKNOWN(ivg_session_score(session, guidance, text, 3, &text, &count, 1, 64, &score, &error));
+  UNKNOWN(ivg_model_render_chat(model, NULL, 0, &message, 1, 64, buffer, 64, &count, &error));
+#undef UNKNOWN
+  CHECK(count == 77); /* what comes out stays as it was */
+  ivg_guidance_free(guidance);
+  ivg_sequence_free(sequence);
+  ivg_session_free(session);
+  ivg_model_free(model);
+}
+
 int main(void) {
   const char *folder = getenv("TMPDIR");
   snprintf(scratch, sizeof scratch, "%s/ivg-input-%ld.gguf", folder ? folder : "/tmp", (long)getpid());
@@ -260,6 +317,7 @@ int main(void) {
   RUN(truncated_files);
   RUN(the_wrong_kind_of_file);
   RUN(prompts);
+  RUN(impossible_lengths);
   RUN(enormous_prompts);
   RUN(weights_that_are_no_numbers);
   RUN(paths_of_any_script);

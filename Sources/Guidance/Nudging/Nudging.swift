@@ -73,9 +73,7 @@ package final class Nudging: Generation {
     var sides: [NudgingSide] = []
     for (track, limit) in zip(request.tracks, plan.nudgingLimits) {
       var found: Engine?
-      if case .file(let model) = track.model.source, let trunk = model.trunk {
-        found = try engine(trunk)
-      }
+      if let trunk = track.trunk { found = try engine(trunk) }
       sides.append(
         try NudgingSide(
           track, request.options, tokenLimit: limit, engine: found, cancel: cancel))

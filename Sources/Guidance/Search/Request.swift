@@ -16,6 +16,12 @@ struct Request {
     var tiltHead: ValueHead?
     var scoreHead: ValueHead?
 
+    /// nil for a hosted model.
+    var trunk: Trunk? {
+      if case .file(let model) = model.source { return model.trunk }
+      return nil
+    }
+
     /// Not read at every token: its log-probabilities are only needed for scores.
     var isScoredLater: Bool {
       needsLogProbabilities && !needsLogits && tiltHead == nil && !isTextual && !model.isHosted

@@ -83,9 +83,7 @@ package final class Search: Generation {
     var engines: [Engine] = []
     for plan in request.tracks {
       var found: Engine?
-      if case .file(let model) = plan.model.source, let trunk = model.trunk {
-        found = try engine(trunk)
-      }
+      if let trunk = plan.trunk { found = try engine(trunk) }
       let track = try Track(
         model: plan.model, adapter: plan.adapter, prompt: plan.prompt, isTextual: plan.isTextual,
         engine: found, slots: slots, capacity: request.options.maximumTokens)

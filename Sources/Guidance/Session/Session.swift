@@ -143,23 +143,48 @@ package final class Session {
     if cancel.take() { throw IVGError(.cancelled, "cancelled") }
     clock?.start()
     defer { clock?.lap(.score) }
-    var scores: [Double] = []
-    let group = 16
-    for first in stride(from: 0, to: max(texts.count, 1), by: group) {
-      let part = Array(texts[first..<min(first + group, texts.count)])
-      let request = try textRequest(guidance, prompt, part)
-      guard request.namesScores else {
-        throw IVGError(.invalidArgument, "the guidance has no part in the role SCORE")
-      }
-      let search = try startSearch(request)
+    var scores = [Double](repeating: 0, count: texts.count)
+    for group in try groups(texts, guidance, prompt) {
+      let part = group.map { texts[$0] }
+      let search = try startSearch(textRequest(guidance, prompt, part))
       do {
-        scores += try search.score(texts: part, ended: ended)
+        for (index, score) in zip(group, try search.score(texts: part, ended: ended)) {
+          scores[index] = score
+        }
       } catch {
         if error.kind == .cancelled { _ = cancel.take() }
         throw error
       }
     }
     return scores
+  }
+
+  /// The places of texts that are scored together: up to 16, all of them long or all of them short to every
+  /// model (`Trunk.isLong`), so that no text's score depends on the others.
+  private func groups(
+    _ texts: [UnsafeRawBufferPointer], _ guidance: Guidance, _ prompt: [UInt8]
+  ) throws(IVGError) -> [[Int]] {
+    let none = try textRequest(guidance, prompt, [])
+    guard none.namesScores else {
+      throw IVGError(.invalidArgument, "the guidance has no part in the role SCORE")
+    }
+    let mayBeLong = none.tracks.contains { $0.isNeeded && $0.trunk?.isLong(.max) == true }
+    var kinds: [(isLong: [Bool], texts: [Int])] = []
+    for (index, text) in texts.enumerated() {
+      let maximum =
+        mayBeLong ? try textRequest(guidance, prompt, [text]).options.maximumTokens : 0
+      let isLong = none.tracks.map { $0.trunk?.isLong($0.prompt.count + maximum) == true }
+      if let known = kinds.firstIndex(where: { $0.isLong == isLong }) {
+        kinds[known].texts.append(index)
+      } else {
+        kinds.append((isLong, [index]))
+      }
+    }
+    return kinds.flatMap { kind in
+      stride(from: 0, to: kind.texts.count, by: 16).map {
+        Array(kind.texts[$0..<min($0 + 16, kind.texts.count)])
+      }
+    }
   }
 
   /// A request that holds `texts` in place of drawn rows, with room for the most tokens that one of

@@ -65,7 +65,7 @@ package final class HiddenStates {
     defer { for sequence in sequences { engine.removeSequence(sequence) } }
     var next = 0
     for rows in batch.packed.sequences {
-      let sequence = engine.makeSequence()
+      let sequence = engine.makeSequence(longest: rows.count)
       sequences.append(sequence)
       for row in rows {
         try engine.append(batch.packed.tokens[row], to: sequence)

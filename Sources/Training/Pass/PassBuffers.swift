@@ -116,7 +116,7 @@ final class PassBuffers {
     let pairs = trunk.configuration.rotaryPairs
     let magnitude = trunk.configuration.rotaries[0].magnitude
     for pair in 0..<pairs {
-      let frequency = trunk.rotationFrequency(pair, isLong: trunk.isLong(longest))
+      let frequency = trunk.rotationFrequency(pair, isLong: false)
       for position in 0..<longest {
         cosine[position * pairs + pair] = Float(cos(Double(position) * frequency) * magnitude)
         sine[position * pairs + pair] = Float(sin(Double(position) * frequency) * magnitude)

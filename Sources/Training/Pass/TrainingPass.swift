@@ -66,6 +66,7 @@ package final class TrainingPass: ParallelProgram {
     if a.hasPositionEmbedding || a.rotation == .none { return "learned positions" }
     if a.scalesEmbedding { return "scaled embeddings" }
     if !c.attention.isPlain(headSize: c.headSize) { return "bounded or sliding attention" }
+    if trunk.isLong(.max) { return "LongRoPE" }
     if c.outputCap > 0 { return "bounded logits" }
     if trunk.layers.contains(where: \.isFused) { return "projections in one tensor" }
     return nil

@@ -461,3 +461,13 @@ def test_callbacks_are_let_go(tiny: ivg.Model) -> None:
         del guidance, hosted
     gc.collect()
     assert _callbacks.kept_count() == before
+
+
+def test_a_long_text_beside_a_short_one_changes_nothing() -> None:
+    """Models with LongRoPE compute short and long texts differently: each as if it were alone."""
+    model = ivg.Model(fixture_path("architectures/phi3-longrope.gguf"))
+    value = ivg.Implicit(tuned_template="a b {prompt}", untuned_template="{prompt}", role="score")
+    texts = ["abc", "the value of a text is what a reader finds in it " * 2, "b", "xyz"] * 6
+    alone = [model.score(value, "Hi", [text])[0] for text in texts]
+    assert model.score(value, "Hi", texts) == alone
+    assert len(set(alone)) == 4
