@@ -87,6 +87,15 @@ package struct GGUFMetadata: Sendable {
     return number
   }
 
+  /// The number at `key` if it lies in `range`.
+  package func float(_ key: String, in range: ClosedRange<Double>) throws(IVGError) -> Double? {
+    guard let number = try float(key) else { return nil }
+    guard range.contains(number) else {
+      throw failure(key, "is \(number); it must be \(range.lowerBound) to \(range.upperBound)")
+    }
+    return number
+  }
+
   /// The truth value at `key`.
   package func bool(_ key: String) throws(IVGError) -> Bool? {
     guard let value = self[key] else { return nil }

@@ -12,8 +12,7 @@ package struct FollowedText: Sendable {
   /// The text as it was.
   private var text: [UInt8] = []
 
-  /// A place up to which text and tokens are settled, however the text goes on.
-  private var seam = (byte: 0, token: 0)
+  private var settled = SettledText()
 
   /// No text.
   package init() {}
@@ -26,27 +25,15 @@ package struct FollowedText: Sendable {
     to newText: [UInt8], with tokenizer: Tokenizer
   ) throws(IVGError) -> Int {
     // The seam is safe as long as the character behind it is there, too.
-    let known = min(seam.byte + 4, text.count)
-    if seam.byte > 0, !newText.prefix(known).elementsEqual(text.prefix(known)) { seam = (0, 0) }
-    let start = seam
-    let next = tokenizer.lastSeam(in: newText, after: start.byte)
-    var fresh: [Int32] = []
-    if let next {
-      fresh = try tokenizer.encode(
-        Array(newText[start.byte..<next]), parseSpecial: false, addBegin: false, continues: true)
-      seam = (next, start.token + fresh.count)
+    let known = min(settled.byteCount + 4, text.count)
+    if settled.byteCount > 0, !newText.prefix(known).elementsEqual(text.prefix(known)) {
+      settled = SettledText()
     }
-    fresh += try tokenizer.encode(
-      Array(newText[(next ?? start.byte)...]), parseSpecial: false, addBegin: false,
-      continues: true)
-
-    var common = start.token
-    for token in fresh {
-      guard common < tokens.count, tokens[common] == token else { break }
-      common += 1
-    }
-    tokens.removeLast(tokens.count - common)
-    tokens += fresh[(common - start.token)...]
+    var common = settled.tokens.count
+    try settled.settle(newText, with: tokenizer)
+    let next = try settled.tokens(of: newText[...], with: tokenizer)
+    while common < min(tokens.count, next.count), tokens[common] == next[common] { common += 1 }
+    tokens = next
     text = newText
     return common
   }

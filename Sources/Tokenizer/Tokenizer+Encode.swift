@@ -39,7 +39,8 @@ extension Tokenizer {
         fragment = Fragment(isBeginning: false)
       } special: { token in
         output.append(token)
-        fragment = Fragment(isBeginning: parseSpecial || !continues, strips: stripping.contains(token))
+        fragment = Fragment(
+          isBeginning: parseSpecial || !continues, strips: stripping.contains(token))
       }
     }
     if let begin, parseSpecial, output.count > 1, output[1] == begin { output.removeFirst() }

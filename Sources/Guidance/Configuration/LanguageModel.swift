@@ -81,29 +81,3 @@ package final class LanguageModel: @unchecked Sendable {
     }
   }
 }
-
-/// A model whose logits the host computes.
-package final class HostedModel: @unchecked Sendable {
-  /// One row asked about: all its tokens so far, and where its logits go, [vocabulary].
-  package struct Row {
-    package let tokens: UnsafePointer<Int32>
-    package let tokenCount: Int
-    package let logits: UnsafeMutablePointer<Float>
-  }
-
-  package let contextLength: Int
-  /// Fills in the logits of the rows; false reports failure.
-  package let compute: ([Row], _ vocabularySize: Int) -> Bool
-  private let finalizer: () -> Void
-
-  package init(
-    contextLength: Int, compute: @escaping ([Row], Int) -> Bool,
-    finalizer: @escaping () -> Void
-  ) {
-    self.contextLength = contextLength
-    self.compute = compute
-    self.finalizer = finalizer
-  }
-
-  deinit { finalizer() }
-}

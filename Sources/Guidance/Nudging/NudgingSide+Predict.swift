@@ -110,23 +110,9 @@ extension NudgingSide {
     guard case .hosted(let host) = model.source, let hostedLogits else { return [] }
     if cancel.isRaised { throw IVGError(.cancelled, "cancelled") }
     let size = model.tokenizer.vocabularySize
-    // One flat copy, so that the pointers hold for the whole call.
-    let flat = contexts.flatMap { $0 }
-    let succeeded = flat.withUnsafeBufferPointer { flat in
-      var start = 0
-      var requests: [HostedModel.Row] = []
-      for (index, context) in contexts.enumerated() {
-        requests.append(
-          HostedModel.Row(
-            tokens: flat.baseAddress! + start, tokenCount: context.count,
-            logits: hostedLogits.pointer + index * size))
-        start += context.count
-      }
-      return host.compute(requests, size)
-    }
-    guard succeeded else {
-      throw IVGError(.callback, "the hosted model's callback reported failure")
-    }
+    try host.compute(
+      contexts, into: contexts.indices.map { hostedLogits.pointer + $0 * size },
+      vocabularySize: size)
     var predictions: [Prediction] = []
     for index in contexts.indices {
       predictions.append(try prediction(hostedLogits.pointer + index * size))

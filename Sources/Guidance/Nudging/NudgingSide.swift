@@ -14,7 +14,7 @@ struct Prediction {
 /// One of the two models of nudging under its own prompt: what it holds of the text, and what it says
 /// comes next.
 ///
-/// The two exchange text only; each cuts it into tokens of its own (`AnswerTokens`) and keeps of its keys
+/// The two exchange text only; each cuts it into tokens of its own (`SettledText`) and keeps of its keys
 /// and values what the new tokens have in common with those it held.
 final class NudgingSide {
   /// Contexts that are asked about in one pass.
@@ -34,7 +34,7 @@ final class NudgingSide {
   /// What was found to follow each of them: a draft that the other side goes on with is not computed again.
   var known: [Prediction?] = []
   private(set) var reusedCount = 0
-  private var answer: AnswerTokens
+  private var answer = SettledText()
   let endTokens: [Int32]
   let masked: [Int32]
   let hostedLogits: AlignedBuffer<Float>?  // [groupLimit, vocabulary]
@@ -52,7 +52,6 @@ final class NudgingSide {
     self.engine = engine
     self.cancel = cancel
     let tokenizer = model.tokenizer
-    answer = AnswerTokens(tokenizer)
     endTokens =
       options.ignoresEnd ? [] : tokenizer.endTokens + (plan.isTextual ? [] : options.endTokens)
     masked =
@@ -79,11 +78,11 @@ final class NudgingSide {
 
   /// The tokens of the prompt and of an answer that goes on from what was settled.
   func context(_ text: ArraySlice<UInt8>) throws(IVGError) -> [Int32] {
-    prompt + (try answer.tokens(of: text))
+    prompt + (try answer.tokens(of: text, with: model.tokenizer))
   }
 
   /// Takes note that the answer begins with `text`.
-  func settle(_ text: [UInt8]) throws(IVGError) { try answer.settle(text) }
+  func settle(_ text: [UInt8]) throws(IVGError) { try answer.settle(text, with: model.tokenizer) }
 
   // MARK: Prefixes
 

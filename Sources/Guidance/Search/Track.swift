@@ -172,28 +172,10 @@ final class Track {
   func runHosted(_ slots: [Int], rows: [Row]) throws(IVGError) {
     guard case .hosted(let host) = model.source, let hostedLogits else { return }
     let size = model.tokenizer.vocabularySize
-    var tokens: [[Int32]] = []
-    for slot in slots {
-      tokens.append(
-        prompt + UnsafeBufferPointer(start: rows[slot].tokens, count: rows[slot].count))
-    }
-    // One flat copy, so that the pointers hold for the whole call.
-    let flat = tokens.flatMap { $0 }
-    let succeeded = flat.withUnsafeBufferPointer { flat in
-      var start = 0
-      var requests: [HostedModel.Row] = []
-      for (index, slot) in slots.enumerated() {
-        requests.append(
-          HostedModel.Row(
-            tokens: flat.baseAddress! + start, tokenCount: tokens[index].count,
-            logits: hostedLogits.pointer + slot * size))
-        start += tokens[index].count
-      }
-      return host.compute(requests, size)
-    }
-    guard succeeded else {
-      throw IVGError(.callback, "the hosted model's callback reported failure")
-    }
+    try host.compute(
+      slots.map {
+        prompt + UnsafeBufferPointer(start: rows[$0].tokens, count: rows[$0].count)
+      }, into: slots.map { hostedLogits.pointer + $0 * size }, vocabularySize: size)
     for slot in slots { states[slot].logitsRow = slot }
   }
 

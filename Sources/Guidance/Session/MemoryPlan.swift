@@ -39,10 +39,7 @@ package struct MemoryPlan {
       // A scalar head reads its own end token behind a row that a stop string ends.
       let end = track.scoreHead?.kind == .scalar ? 1 : 0
       guard prompt + maximum + end <= context || track.isTextual && prompt < context else {
-        throw IVGError(
-          .contextFull,
-          "\(track.model.label): a prompt of \(prompt) tokens and max_tokens \(maximum) exceed the "
-            + "context of \(context) tokens")
+        throw Self.tooLong(track, prompt, maximum, context)
       }
       var part = TrunkPart(trunk: trunk)
       let index = trunks.firstIndex { $0.trunk === trunk }
@@ -96,10 +93,7 @@ package struct MemoryPlan {
     case .file: context = try Self.contextLength(of: track.model.trunk(for: "nudging"), options)
     }
     guard prompt + maximum <= context || track.isTextual && prompt < context else {
-      throw IVGError(
-        .contextFull,
-        "\(track.model.label): a prompt of \(prompt) tokens and max_tokens \(maximum) exceed the "
-          + "context of \(context) tokens")
+      throw Self.tooLong(track, prompt, maximum, context)
     }
     let limit = min(context, prompt + maximum * perToken + nudging.burst)
     nudgingLimits.append(limit)
@@ -129,10 +123,16 @@ package struct MemoryPlan {
     guard case .hosted(let host) = track.model.source, prompt + maximum > host.contextLength else {
       return
     }
-    throw IVGError(
+    throw tooLong(track, prompt, maximum, host.contextLength)
+  }
+
+  private static func tooLong(
+    _ track: Request.TrackPlan, _ prompt: Int, _ maximum: Int, _ context: Int
+  ) -> IVGError {
+    IVGError(
       .contextFull,
-      "the hosted model: a prompt of \(prompt) tokens and max_tokens \(maximum) exceed its context "
-        + "of \(host.contextLength) tokens")
+      "\(track.model.label): a prompt of \(prompt) tokens and max_tokens \(maximum) exceed the "
+        + "context of \(context) tokens")
   }
 
   func exceeded(_ budget: Int) -> IVGError {

@@ -30,11 +30,12 @@ package struct AttentionSettings: Sendable {
     let name = architecture.name
     let width = architecture.evenScaleLayerCount == layerCount ? evenHeadSize : headSize
     scale =
-      try Self.number("\(name).attention.scale", 1e-6...1e6, file).map { Float($0) }
+      try file.metadata.float("\(name).attention.scale", in: 1e-6...1e6).map { Float($0) }
       ?? 1 / Float(width).squareRoot()
     cap = Float(
-      try Self.number("\(name).attn_logit_softcapping", 0...1e6, file) ?? architecture.attentionCap)
-    clamp = Float(try Self.number("\(name).attention.clamp_kqv", 0...1e6, file) ?? 0)
+      try file.metadata.float("\(name).attn_logit_softcapping", in: 0...1e6)
+        ?? architecture.attentionCap)
+    clamp = Float(try file.metadata.float("\(name).attention.clamp_kqv", in: 0...1e6) ?? 0)
     let window =
       try file.metadata.int("\(name).attention.sliding_window", in: 0...(1 << 27))
       ?? architecture.slidingWindow
@@ -60,17 +61,5 @@ package struct AttentionSettings: Sendable {
     }
     let period = try file.metadata.int(key, in: 0...1024) ?? architecture.slidingPattern
     return (0..<layerCount).map { period == 0 || ($0 + 1) % period != 0 }
-  }
-
-  static func number(_ key: String, _ range: ClosedRange<Double>, _ file: GGUFFile)
-    throws(IVGError) -> Double?
-  {
-    guard let value = try file.metadata.float(key) else { return nil }
-    guard range.contains(value) else {
-      throw IVGError(
-        .corruptFile,
-        "\(file.path): \(key) is \(value), must be \(range.lowerBound) to \(range.upperBound)")
-    }
-    return value
   }
 }

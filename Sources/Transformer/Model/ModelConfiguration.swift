@@ -93,7 +93,7 @@ package struct ModelConfiguration: Sendable {
     isSinglePrecision = file.tensors.allSatisfy { $0.type == .f32 }
     (expertCount, usedExpertCount) = try Self.experts(name, file)
     outputCap = Float(
-      try AttentionSettings.number("\(name).final_logit_softcapping", 0...1e6, file)
+      try file.metadata.float("\(name).final_logit_softcapping", in: 0...1e6)
         ?? architecture.outputCap)
   }
 

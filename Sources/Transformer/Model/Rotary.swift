@@ -77,14 +77,7 @@ extension Rotary {
     -> (Scaling, magnitude: Double)
   {
     func number(_ name: String, _ range: ClosedRange<Double>) throws(IVGError) -> Double? {
-      let key = "\(prefix).scaling.\(name)"
-      guard let value = try file.metadata.float(key) else { return nil }
-      guard range.contains(value) else {
-        throw IVGError(
-          .corruptFile,
-          "\(file.path): \(key) is \(value), must be \(range.lowerBound) to \(range.upperBound)")
-      }
-      return value
+      try file.metadata.float("\(prefix).scaling.\(name)", in: range)
     }
     let magnitude = try number("attn_factor", 1e-3...1e3) ?? 1
     let kind = try file.metadata.string("\(prefix).scaling.type") ?? "none"
