@@ -147,7 +147,7 @@ import Tokenizer
       }
       if text.containsMark { continue }
       let ids = try tokenizer.encode(
-        text, parseSpecial: true, addBegin: false, continues: true)
+        text, parseSpecial: false, addBegin: false, continues: true)
       #expect(tokenizer.decode(ids, skipControl: false, continues: true) == text)
     }
   }
