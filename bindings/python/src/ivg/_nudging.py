@@ -73,6 +73,7 @@ class Nudging:
             nudger_model=self.nudger._handle if isinstance(self.nudger, Model) else None,
             nudger_adapter=adapter._handle if adapter is not None else None,
             nudger_template=encode_string(self._nudger_template(), "nudger_template"),
-            threshold=self.threshold or c.IVG_THRESHOLD_NEVER,
+            # What is 0 as a C float, too: 0 there is the default.
+            threshold=ctypes.c_float(self.threshold).value or c.IVG_THRESHOLD_NEVER,
             max_rounds=unsigned(self.max_rounds, 32, "max_rounds", least=1),
         )
