@@ -312,18 +312,21 @@ def piece(text: bytes, score: float = 0.0, kind: int = 1) -> bytes:
 
 PIECES = piece(b"<unk>", kind=2) + piece(b"<s>", kind=3) + piece(b"</s>", kind=3) + piece(b"a") + piece(b"b", -1.5)
 BPE = field(2, field(3, 2))
+KEPT = field(4, 0)  # remove_extra_whitespaces: false
 
 
 def test_a_protocol_buffer(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.model"
     none = (1 << 64) - 1
     trainer = field(2, field(3, 2) + field(41, 4) + field(42, none) + field(4, b"ignored"))
-    path.write_bytes(PIECES + trainer + field(3, field(3, 0)) + field(9, 1.0) + b"\x51" + bytes(8))
+    path.write_bytes(PIECES + trainer + field(3, field(3, 0) + KEPT) + field(9, 1.0) + b"\x51" + bytes(8))
     model = read_sentencepiece(path)
     assert [text for text, _, _ in model.pieces] == ["<unk>", "<s>", "</s>", "a", "b"]
     assert model.pieces[4][1] == -1.5
     assert model.special == {"unknown": 0, "bos": 4, "eos": -1, "padding": -1}
     assert model.add_space_prefix is False
+    path.write_bytes(PIECES + BPE + field(3, field(1, b"identity") + field(2, b"") + KEPT) + field(5, field(2, b"")))
+    assert read_sentencepiece(path).add_space_prefix is True
 
 
 @pytest.mark.parametrize(
@@ -336,6 +339,13 @@ def test_a_protocol_buffer(tmp_path: Path) -> None:
         (PIECES + b"\x0b", "cannot begin a field"),
         (PIECES + b"\x0a\x7f", "is truncated"),
         (PIECES + b"\xff" * 12, "a number has more than 10 bytes"),
+        (PIECES + BPE, r"normalizer_spec\.remove_extra_whitespaces is true, as by default"),
+        (PIECES + BPE + field(3, field(1, b"identity")), r"normalizer_spec\.remove_extra_whitespaces is true"),
+        (PIECES + BPE + field(3, field(4, 1)), r"normalizer_spec\.remove_extra_whitespaces is true"),
+        (PIECES + BPE + field(3, KEPT + field(2, b"abc")), r"normalizer_spec\.precompiled_charsmap has 3 bytes"),
+        (PIECES + BPE + field(3, KEPT + field(5, 0)), r"normalizer_spec\.escape_whitespaces is false"),
+        (PIECES + BPE + field(3, KEPT) + field(5, field(2, b"a")), r"denormalizer_spec\.precompiled_charsmap is not"),
+        (PIECES + field(2, variable(24 << 3) + b"\1"), r"trainer_spec\.treat_whitespace_as_suffix is true"),
         (piece(b"\xff") + BPE, "a piece is not UTF-8"),
         (piece(b"a", kind=9) + BPE, "a piece has the type 9"),
         (piece(b"a", float("nan")) + BPE, "piece 'a' has the score nan"),

@@ -6,7 +6,7 @@ import datetime
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from jinja2 import Template, TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
@@ -38,7 +38,7 @@ def _tojson(
 class _Generation(Extension):
     """`{% generation %}` marks what an assistant said; it is written as if there were no mark."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         """What is between the tags."""
