@@ -38,7 +38,7 @@ def _tojson(
 class _Generation(Extension):
     """`{% generation %}` marks what an assistant said; it is written as if there were no mark."""
 
-    tags = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 - declared by jinja2
 
     def parse(self, parser: Parser) -> nodes.Node:
         """What is between the tags."""
