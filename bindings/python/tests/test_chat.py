@@ -51,6 +51,9 @@ def test_what_a_template_can_use(tiny: ivg.Model) -> None:
         render("{{ raise_exception('only users may speak') }}")
     with pytest.raises(ivg.InvalidArgumentError, match="the chat template failed"):
         render("{% if %}")
+    for wrong in ("{{ 'a' + none }}", "{{ 1 // 0 }}", "{{ 'x'.index('y') }}", "{{ '%d' % 'x' }}"):
+        with pytest.raises(ivg.InvalidArgumentError, match="the chat template failed"):
+            render(wrong)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ._errors import InvalidArgumentError
 
+#: What a template that is wrong, or that messages do not suit, raises.
+_FAILURES = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 def _raise_exception(message: str) -> NoReturn:
     raise TemplateError(message)
@@ -77,5 +80,5 @@ def render_chat(
     }
     try:
         return _compiled(source).render(messages=messages, **values)
-    except TemplateError as error:
+    except _FAILURES as error:
         raise InvalidArgumentError(f"the chat template failed: {error}") from error

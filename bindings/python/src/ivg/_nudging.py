@@ -30,6 +30,7 @@ class Nudging:
     nudger_template, base_template: what each of them reads, with "{prompt}" in it. Without one, the nudger reads its
     file's chat template with `nudger_system` and the prompt, or the plain texts if the file has none; the base reads
     `base_system`, the prompt, and a new line, or without a system text the bare prompt. `template=` of `generate` wins.
+    In a `chat` both read the messages by their chat templates.
     """
 
     nudger: Model | Adapter
