@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 import tempfile
@@ -107,6 +108,36 @@ def test_a_tokenizer_json_made_of_a_sentencepiece_model_is_it_again(tmp_path: Pa
     merged = [index for index in range(71) if len(direct["ggml.tokens"][259 + index]) > 1]
     by_score = {name: sorted(merged, key=lambda index: -values[index]) for name, values in scores.items()}
     assert by_score["a"] == by_score["b"]
+
+
+PREPEND = {"type": "Prepend", "prepend": "\u2581"}
+REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "message"),
+    [
+        (None, None),
+        (REPLACE, None),
+        ({"type": "Sequence", "normalizers": [PREPEND, REPLACE]}, None),
+        ({"type": "NFKC"}, "normalizer has the step {'type': 'NFKC'}"),
+        ({"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "'Precompiled'"),
+        ({"type": "Sequence", "normalizers": [PREPEND, {"type": "Strip"}, REPLACE]}, "{'type': 'Strip'}"),
+        ({**REPLACE, "pattern": {"Regex": " {2,}"}}, "'Regex': ' {2,}'"),
+        ({**PREPEND, "prepend": "x"}, "'prepend': 'x'"),
+        ("Replace", "normalizer has the step 'Replace'"),
+        ("NFC", "normalizer has the step 'NFC'"),
+    ],
+)
+def test_normalizers_of_a_tokenizer_json(tmp_path: Path, normalizer: Any, message: str | None) -> None:
+    """What changes texts before they are cut is refused."""
+    folder = with_weights("sentencepiece-json", tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    write_json(folder / "tokenizer.json", {**tokenizer, "normalizer": normalizer})
+    if message is None:
+        assert tokenizer_of(folder)["ggml.add_space_prefix"] is True
+    else:
+        assert_fails(folder, re.escape(message))
 
 
 def test_byte_level(tmp_path: Path) -> None:
