@@ -102,9 +102,7 @@ def raise_exception(message: str) -> NoReturn:
 
 def render(source: str, messages: list[tuple[str, str]], generation: bool) -> str | None:
     """What `transformers` and `ivg` render; None if the template refuses."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, extensions=[loopcontrols]
-    )
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
     environment.globals["raise_exception"] = raise_exception
     values = [{"role": role, "content": content} for role, content in messages]
     try:

@@ -40,10 +40,20 @@ def test_what_a_template_can_use(tiny: ivg.Model) -> None:
     assert render("{% for m in messages %}{% if loop.last %}{% break %}{% endif %}x{% endfor %}") == "x"
     assert render("{{ tools[0].name }}", tools=[{"name": "search"}]) == "search"
     assert render("  {% if true %}\nx\n  {% endif %}\n") == "x\n"
+    # A template's own last newline goes, but no other one.
+    assert render("{{ messages[0].content }}\n") == "Be kind."
+    assert render("{{ messages[0].content }}\n\n") == "Be kind.\n"
+    assert render("{{ 'x\n' }}") == "x\n"
+    assert render("{% generation %}{% set x = 1 %}{{ messages[0].content }}{% endgeneration %}|{{ x }}") == "Be kind.|"
+    assert render("{{ {'b': 1, 'a': [2]} | tojson(sort_keys=true, separators=(',', ':')) }}") == '{"a":[2],"b":1}'
+    assert render("{{ tools is none and documents is none }}") == "True"
     with pytest.raises(ivg.InvalidArgumentError, match="only users may speak"):
         render("{{ raise_exception('only users may speak') }}")
     with pytest.raises(ivg.InvalidArgumentError, match="the chat template failed"):
         render("{% if %}")
+    for wrong in ("{{ 'a' + none }}", "{{ 1 // 0 }}", "{{ 'x'.index('y') }}", "{{ '%d' % 'x' }}"):
+        with pytest.raises(ivg.InvalidArgumentError, match="the chat template failed"):
+            render(wrong)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 import tempfile
@@ -107,6 +108,36 @@ def test_a_tokenizer_json_made_of_a_sentencepiece_model_is_it_again(tmp_path: Pa
     merged = [index for index in range(71) if len(direct["ggml.tokens"][259 + index]) > 1]
     by_score = {name: sorted(merged, key=lambda index: -values[index]) for name, values in scores.items()}
     assert by_score["a"] == by_score["b"]
+
+
+PREPEND = {"type": "Prepend", "prepend": "\u2581"}
+REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "message"),
+    [
+        (None, None),
+        (REPLACE, None),
+        ({"type": "Sequence", "normalizers": [PREPEND, REPLACE]}, None),
+        ({"type": "NFKC"}, "normalizer has the step {'type': 'NFKC'}"),
+        ({"type": "Precompiled", "precompiled_charsmap": "AAAA"}, "'Precompiled'"),
+        ({"type": "Sequence", "normalizers": [PREPEND, {"type": "Strip"}, REPLACE]}, "{'type': 'Strip'}"),
+        ({**REPLACE, "pattern": {"Regex": " {2,}"}}, "'Regex': ' {2,}'"),
+        ({**PREPEND, "prepend": "x"}, "'prepend': 'x'"),
+        ("Replace", "normalizer has the step 'Replace'"),
+        ("NFC", "normalizer has the step 'NFC'"),
+    ],
+)
+def test_normalizers_of_a_tokenizer_json(tmp_path: Path, normalizer: Any, message: str | None) -> None:
+    """What changes texts before they are cut is refused."""
+    folder = with_weights("sentencepiece-json", tmp_path / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    write_json(folder / "tokenizer.json", {**tokenizer, "normalizer": normalizer})
+    if message is None:
+        assert tokenizer_of(folder)["ggml.add_space_prefix"] is True
+    else:
+        assert_fails(folder, re.escape(message))
 
 
 def test_byte_level(tmp_path: Path) -> None:
@@ -312,18 +343,21 @@ def piece(text: bytes, score: float = 0.0, kind: int = 1) -> bytes:
 
 PIECES = piece(b"<unk>", kind=2) + piece(b"<s>", kind=3) + piece(b"</s>", kind=3) + piece(b"a") + piece(b"b", -1.5)
 BPE = field(2, field(3, 2))
+KEPT = field(4, 0)  # remove_extra_whitespaces: false
 
 
 def test_a_protocol_buffer(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.model"
     none = (1 << 64) - 1
     trainer = field(2, field(3, 2) + field(41, 4) + field(42, none) + field(4, b"ignored"))
-    path.write_bytes(PIECES + trainer + field(3, field(3, 0)) + field(9, 1.0) + b"\x51" + bytes(8))
+    path.write_bytes(PIECES + trainer + field(3, field(3, 0) + KEPT) + field(9, 1.0) + b"\x51" + bytes(8))
     model = read_sentencepiece(path)
     assert [text for text, _, _ in model.pieces] == ["<unk>", "<s>", "</s>", "a", "b"]
     assert model.pieces[4][1] == -1.5
     assert model.special == {"unknown": 0, "bos": 4, "eos": -1, "padding": -1}
     assert model.add_space_prefix is False
+    path.write_bytes(PIECES + BPE + field(3, field(1, b"identity") + field(2, b"") + KEPT) + field(5, field(2, b"")))
+    assert read_sentencepiece(path).add_space_prefix is True
 
 
 @pytest.mark.parametrize(
@@ -336,6 +370,13 @@ def test_a_protocol_buffer(tmp_path: Path) -> None:
         (PIECES + b"\x0b", "cannot begin a field"),
         (PIECES + b"\x0a\x7f", "is truncated"),
         (PIECES + b"\xff" * 12, "a number has more than 10 bytes"),
+        (PIECES + BPE, r"normalizer_spec\.remove_extra_whitespaces is true, as by default"),
+        (PIECES + BPE + field(3, field(1, b"identity")), r"normalizer_spec\.remove_extra_whitespaces is true"),
+        (PIECES + BPE + field(3, field(4, 1)), r"normalizer_spec\.remove_extra_whitespaces is true"),
+        (PIECES + BPE + field(3, KEPT + field(2, b"abc")), r"normalizer_spec\.precompiled_charsmap has 3 bytes"),
+        (PIECES + BPE + field(3, KEPT + field(5, 0)), r"normalizer_spec\.escape_whitespaces is false"),
+        (PIECES + BPE + field(3, KEPT) + field(5, field(2, b"a")), r"denormalizer_spec\.precompiled_charsmap is not"),
+        (PIECES + field(2, variable(24 << 3) + b"\1"), r"trainer_spec\.treat_whitespace_as_suffix is true"),
         (piece(b"\xff") + BPE, "a piece is not UTF-8"),
         (piece(b"a", kind=9) + BPE, "a piece has the type 9"),
         (piece(b"a", float("nan")) + BPE, "piece 'a' has the score nan"),

@@ -1,31 +1,22 @@
-"""Where weights come from: safetensors and torch's pickles, whole, in several files, and damaged."""
+"""Where weights come from: one file or several, of safetensors or torch's pickles; and how much memory they take."""
 
 from __future__ import annotations
 
 import json
-import os
-import pickle
 import subprocess
 import sys
-import tempfile
 import tracemalloc
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import fixture_path
-from hugging_face import LLAMA, Array, llama_weights, tensors_of, write_folder, write_json
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hugging_face import LLAMA, llama_weights, tensors_of, write_folder, write_json
 from safetensors.numpy import save_file
+from test_convert_pickles import write_pickle
 
 from ivg.convert import ConvertError, convert_model
-from ivg.convert._pickle import read_pickle
 from ivg.convert._safetensors import read_safetensors
-
-REAL_PICKLE = fixture_path("hugging-face") / "gpt2-token-score" / "pytorch_model.bin"
 
 
 @pytest.fixture
@@ -155,65 +146,7 @@ def test_a_file_cut_off_anywhere_is_an_error(folder: Path, tmp_path: Path) -> No
             read_safetensors(path)
 
 
-# Pickles. Written by hand: instructions, not objects.
-
-
-def text(value: str) -> bytes:
-    raw = value.encode()
-    return b"X" + len(raw).to_bytes(4, "little") + raw
-
-
-def number(value: int) -> bytes:
-    return b"\x8a" + bytes([9]) + value.to_bytes(9, "little", signed=True)
-
-
-def called(module: str, name: str) -> bytes:
-    return f"c{module}\n{name}\n".encode()
-
-
-def group(*items: bytes) -> bytes:
-    return b"(" + b"".join(items) + b"t"
-
-
-def tensor(
-    key: str,
-    shape: tuple[int, ...],
-    steps: tuple[int, ...],
-    count: int,
-    offset: int = 0,
-    storage: str = "FloatStorage",
-    function: str = "_rebuild_tensor_v2",
-) -> bytes:
-    """The instructions that describe one tensor."""
-    persistent = group(text("storage"), called("torch", storage), text(key), text("cpu"), number(count)) + b"Q"
-    hooks = called("collections", "OrderedDict") + b")R"
-    sizes = [group(*map(number, values)) for values in (shape, steps)]
-    return called("torch._utils", function) + group(persistent, number(offset), *sizes, b"\x89", hooks) + b"R"
-
-
-def program(items: dict[str, bytes]) -> bytes:
-    """A dictionary, as OrderedDict with attributes."""
-    content = b"".join(text(name) + value for name, value in items.items())
-    return b"\x80\x02" + called("collections", "OrderedDict") + b")R(" + content + b"u}X\x01\x00\x00\x00a" + b"K\x01sb."
-
-
-def write_archive(path: Path, pickled: bytes, storages: dict[str, bytes], **others: bytes) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickled)
-        for name, data in others.items():
-            archive.writestr(f"archive/{name}", data)
-        for key, data in storages.items():
-            archive.writestr(f"archive/data/{key}", data)
-
-
-def write_pickle(path: Path, weights: dict[str, Array]) -> None:
-    """Weights as `torch.save` lays them out."""
-    items, storages = {}, {}
-    for key, (name, values) in enumerate(weights.items()):
-        steps = tuple(step // values.itemsize for step in values.strides)
-        items[name] = tensor(str(key), values.shape, steps, values.size)
-        storages[str(key)] = values.tobytes()
-    write_archive(path, program(items), storages, byteorder=b"little", version=b"3\n")
+# Pickles
 
 
 def test_a_pickle_by_hand(folder: Path) -> None:
@@ -229,160 +162,6 @@ def test_pickles_in_several_files(folder: Path) -> None:
     assert converted(folder) == expected
     (folder / "pytorch_model-00003-of-00003.bin").unlink()
     assert_fails(folder, r"pytorch_model-00003-of-00003\.bin is missing")
-
-
-def test_a_pickle_by_torch_is_read() -> None:
-    found = read_pickle(REAL_PICKLE)
-    assert found["score_head.weight"].shape == (160, 32)
-    assert np.isfinite(found["transformer.wte.weight"].array()).all()
-
-
-def test_views_of_a_storage(tmp_path: Path) -> None:
-    values = np.arange(24, dtype=np.float32)
-    items = {
-        "whole": tensor("0", (4, 6), (6, 1), 24),
-        "transposed": tensor("0", (6, 4), (1, 6), 24),
-        "part": tensor("0", (2, 3), (6, 1), 24, offset=7),
-        "parameter": called("torch._utils", "_rebuild_parameter") + group(tensor("0", (24,), (1,), 24), b"\x88") + b"R",
-        "integers": tensor("1", (2,), (1,), 2, storage="LongStorage"),
-        "count": number(3),
-    }
-    path = tmp_path / "x.bin"
-    write_archive(path, program(items), {"0": values.tobytes(), "1": bytes(16)})
-    found = {name: stored.array() for name, stored in read_pickle(path).items()}
-    table = values.reshape(4, 6)
-    expected = {"whole": table, "transposed": table.T, "part": table[1:3, 1:4], "parameter": values}
-    assert found.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array)
-
-
-class Caller:
-    """Something that calls a function where it is unpickled."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self.call = function, arguments
-
-    def __reduce__(self) -> Any:
-        return self.call
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_nothing_is_executed(tmp_path: Path, protocol: int) -> None:
-    trace = tmp_path / "trace"
-    path = tmp_path / "x.bin"
-    for function, name in ((os.system, "system"), (eval, "eval"), (os.mkdir, "mkdir")):
-        argument = f"__import__('os').mkdir({str(trace)!r})" if function is eval else str(trace)
-        argument = f"touch {trace}" if function is os.system else argument
-        write_archive(path, pickle.dumps({"a": Caller(function, argument)}, protocol), {})
-        with pytest.raises(ConvertError, match=rf"{name}|which weights do not need"):
-            read_pickle(path)
-        assert not trace.exists()
-
-
-@pytest.mark.parametrize(
-    ("pickled", "message"),
-    [
-        (
-            program({"a": called("os", "system") + group(text("true")) + b"R"}),
-            r"calls 'os\.system', which is not needed",
-        ),
-        (program({"a": called("torch", "load") + b")R"}), r"calls 'torch\.load'"),
-        (program({"a": tensor("0", (2,), (1,), 2, storage="QInt8Storage")}), "'torch.QInt8Storage', which is no known"),
-        (program({"a": tensor("9", (2,), (1,), 2)}), "its storage '9' is missing in the archive"),
-        (program({"a": tensor("../0", (2,), (1,), 2)}), r"its storage '\.\./0' is missing"),
-        (program({"a": tensor("0", (3,), (1,), 2)}), r"has the shape \(3,\), more than its storage holds"),
-        (program({"a": tensor("0", (2,), (1,), 2, offset=1)}), "reaches beyond its storage of 8 bytes"),
-        (program({"a": tensor("0", (2,), (2,), 2)}), "reaches beyond its storage"),
-        (program({"a": tensor("0", (1 << 40,), (0,), 2)}), "more than its storage holds"),
-        (program({"a": tensor("0", (-1,), (1,), 2)}), "-1 is no size"),
-        (program({"a": tensor("0", (1,) * 9, (1,) * 9, 2)}), "described in an unknown way"),
-        (program({"a": tensor("0", (2,), (1, 1), 2)}), "described in an unknown way"),
-        (program({}), "holds no tensors by name"),
-        (b"\x80\x02]q\x00.", "holds list, not tensors by name"),
-        (b"\x80\x02}(K\x01" + tensor("0", (2,), (1,), 2) + b"u.", "a tensor is called 1, which is no string"),
-        (b"\x80\x02", "its pickle is damaged|has no end"),
-        (b"", "its pickle is damaged"),
-        (b"garbage", "its pickle"),
-        (b"\x80\x02t.", "its pickle is damaged"),
-        (b"\x80\x02}u.", "its pickle is damaged"),
-        (b"\x80\x02\x85.", "its pickle is damaged"),
-        (b"\x80\x02h\x05.", "its pickle is damaged"),
-        (b"\x80\x02}]K\x01s.", "its pickle is damaged"),
-        (b"\x80\x02cos\nsystem\n)\x81.", "has the instruction NEWOBJ"),
-        (b"\x80\x02(cos\nsystem\no.", "has the instruction OBJ"),
-        (b"\x80\x02(ios\nsystem\n.", "has the instruction INST"),
-    ],
-)
-def test_malformed_pickles(tmp_path: Path, pickled: bytes, message: str) -> None:
-    path = tmp_path / "x.bin"
-    write_archive(path, pickled, {"0": bytes(8)})
-    with pytest.raises(ConvertError, match=message):
-        read_pickle(path)
-
-
-def test_archives_that_are_none(tmp_path: Path) -> None:
-    path = tmp_path / "x.bin"
-    legacy = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
-    for content, message in [
-        (legacy + b"more", "in the format of torch before version 1.6"),
-        (b"", "is truncated, or no file of torch.save"),
-        (b"PK\x03\x04" + bytes(100), "is truncated, or no zip archive"),
-        (REAL_PICKLE.read_bytes()[:-100], "is truncated, or no zip archive"),
-    ]:
-        path.write_bytes(content)
-        with pytest.raises(ConvertError, match=message):
-            read_pickle(path)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("other", b"")
-    with pytest.raises(ConvertError, match=r"holds 0 entries data\.pkl"):
-        read_pickle(path)
-    good = program({"a": tensor("0", (2,), (1,), 2)})
-    write_archive(path, good, {"0": bytes(8)}, byteorder=b"big")
-    with pytest.raises(ConvertError, match="byte order is b'big'"):
-        read_pickle(path)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", good)
-        archive.writestr("archive/data/0", bytes(8))
-    with pytest.raises(ConvertError, match="its storage is compressed"):
-        read_pickle(path)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.data())
-def test_damaged_pickles_are_errors_or_tensors_inside_the_file(data: st.DataObject) -> None:
-    content = bytearray(program({"a": tensor("0", (2, 3), (3, 1), 6), "b": tensor("0", (2,), (1,), 6, 4)}))
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    with tempfile.TemporaryDirectory() as parent:
-        path = Path(parent) / "x.bin"
-        write_archive(path, bytes(content), {"0": bytes(24)})
-        try:
-            found = read_pickle(path)
-        except ConvertError:
-            return
-        for stored in found.values():
-            assert stored.array().shape == stored.shape
-            assert stored.start + stored.extent <= path.stat().st_size
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.data())
-def test_damaged_archives_are_errors_or_tensors_inside_the_file(data: st.DataObject) -> None:
-    content = bytearray(REAL_PICKLE.read_bytes())
-    for _ in range(data.draw(st.integers(1, 8))):
-        # Headers and the directory are at the ends.
-        position = data.draw(st.integers(0, 4000))
-        content[position if data.draw(st.booleans()) else -1 - position] = data.draw(st.integers(0, 255))
-    with tempfile.TemporaryDirectory() as parent:
-        path = Path(parent) / "x.bin"
-        path.write_bytes(content)
-        try:
-            found = read_pickle(path)
-        except ConvertError:
-            return
-        for stored in found.values():
-            assert stored.array().shape == stored.shape
 
 
 # Memory

@@ -334,3 +334,11 @@ def test_what_a_hosted_model_may_not_return(tiny: ivg.Model) -> None:
 def fail_hosted(rows: list[list[int]]) -> list[list[float]]:
     """A hosted model that fails."""
     raise Boom
+
+
+@pytest.mark.parametrize("options", [ivg.SamplingOptions(temperature=1e-50), ivg.SamplingOptions(top_p=1e-50)])
+def test_what_is_nothing_as_a_c_float_is_greedy(tiny: ivg.Model, options: ivg.SamplingOptions) -> None:
+    """And not the default, which 0 means in C."""
+    greedy = tiny.generate("a", temperature=0, max_tokens=8).text
+    assert tiny.generate("a", seed=3, max_tokens=8).text != greedy
+    assert tiny.generate("a", sampling=options, seed=3, max_tokens=8).text == greedy

@@ -57,6 +57,16 @@ def test_without_nudging_there_is_none(tiny: ivg.Model) -> None:
     assert completion.nudged_share is None
 
 
+def test_a_threshold_that_is_none_in_c(tiny: ivg.Model, other: ivg.Model) -> None:
+    def completion(threshold: float) -> ivg.Completion:
+        guidance = ivg.Guidance(nudging=ivg.Nudging(other, threshold=threshold))
+        return tiny.generate(PROMPT, guidance=guidance, max_tokens=40)
+
+    never = completion(0)
+    assert completion(1e-50).nudges == never.nudges != completion(0.3).nudges
+    assert completion(-0.0).text == never.text
+
+
 def test_templates_and_systems(tiny: ivg.Model, other: ivg.Model) -> None:
     def text(nudging: ivg.Nudging, template: str | None = None) -> str:
         return tiny.generate(PROMPT, guidance=ivg.Guidance(nudging=nudging), template=template, max_tokens=24).text

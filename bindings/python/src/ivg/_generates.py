@@ -196,10 +196,13 @@ class Generates:
     ) -> Completion:
         """Answers messages: `model.chat([{"role": "user", "content": "Hello"}]).text`.
 
-        template: a Jinja chat template in place of the file's. Guides see the rendered prompt as their {prompt}.
+        template: a Jinja chat template in place of the file's. Guides see the rendered prompt as their {prompt}; but of
+        nudging each side reads the messages by the chat template of its own file, or without one line by line, with its
+        own system text (`base_system`, `nudger_system`) in place of theirs. A plain template of a side
+        (`base_template`, `nudger_template`) is put around the lines.
         """
-        prompt = self.render_chat(messages, template)
-        return self.generate(prompt, guidance=guidance, sampling=sampling, **options)
+        prompt, around, guidance = self._conversation(messages, template, guidance)
+        return self.generate(prompt, guidance=guidance, template=around, sampling=sampling, **options)
 
     def stream_chat(
         self,
@@ -210,9 +213,23 @@ class Generates:
         sampling: SamplingOptions | None = None,
         **options: Unpack[SamplingKeywords],
     ) -> Stream:
-        """Answers messages step by step."""
-        prompt = self.render_chat(messages, template)
-        return self.stream(prompt, guidance=guidance, sampling=sampling, **options)
+        """Answers messages step by step, as `chat` does."""
+        prompt, around, guidance = self._conversation(messages, template, guidance)
+        return self.stream(prompt, guidance=guidance, template=around, sampling=sampling, **options)
+
+    def _conversation(
+        self, messages: ListOf[Mapping[str, Any]], source: str | None, guidance: Guidance | None
+    ) -> tuple[str, str | None, Guidance | None]:
+        """The prompt for messages, the base's template around it, and the guidance with its guides' templates."""
+        if guidance is None or guidance._nudging is None:
+            return self.render_chat(messages, source), None, guidance
+        from ._conversation import nudged_conversation
+        from ._guidance import Guidance
+        from ._templates import PROMPT
+
+        _ = guidance._handle  # not a closed one
+        around, nudging = nudged_conversation(self._model(), messages, source, guidance._nudging)
+        return PROMPT, around, Guidance(nudging=nudging)
 
     def logits_view(self, prompt: str | bytes) -> memoryview[float]:
         """The raw logits after a prompt as a flat memoryview of C floats; `numpy.asarray` takes it."""

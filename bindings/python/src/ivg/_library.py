@@ -74,7 +74,7 @@ def library_version() -> str:
 
 
 def kernels_name() -> str:
-    """The instruction set in use: "portable", "avx2", "avx512vnni" or "neon-dotprod"."""
+    """The instruction set in use: "portable", "avx2", "avxvnni", "avx512vnni" or "neon-dotprod"."""
     return str(lib.ivg_kernels_name().decode())
 
 

@@ -30,6 +30,7 @@ class Nudging:
     nudger_template, base_template: what each of them reads, with "{prompt}" in it. Without one, the nudger reads its
     file's chat template with `nudger_system` and the prompt, or the plain texts if the file has none; the base reads
     `base_system`, the prompt, and a new line, or without a system text the bare prompt. `template=` of `generate` wins.
+    In a `chat` both read the messages by their chat templates.
     """
 
     nudger: Model | Adapter
@@ -73,6 +74,7 @@ class Nudging:
             nudger_model=self.nudger._handle if isinstance(self.nudger, Model) else None,
             nudger_adapter=adapter._handle if adapter is not None else None,
             nudger_template=encode_string(self._nudger_template(), "nudger_template"),
-            threshold=self.threshold or c.IVG_THRESHOLD_NEVER,
+            # What is 0 as a C float, too: 0 there is the default.
+            threshold=ctypes.c_float(self.threshold).value or c.IVG_THRESHOLD_NEVER,
             max_rounds=unsigned(self.max_rounds, 32, "max_rounds", least=1),
         )

@@ -12,7 +12,7 @@ FINISH_REASONS: tuple[FinishReason | None, ...] = (None, "end", "stop", "length"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One token, or with several rows one chunk."""
+    """One token, or with several rows one chunk, or what a nudger wrote."""
 
     #: New text that will not change any more: whole characters, may be empty.
     text: str

@@ -13,6 +13,9 @@ from ._callbacks import LogitsProcessorFunction, logits_processor
 from ._errors import InvalidArgumentError
 from ._library import encode_string
 
+#: The smallest positive C float.
+_LEAST_FLOAT = 2.0**-149
+
 
 class SamplingKeywords(TypedDict, total=False):
     """The keyword arguments of `generate`, `stream` and their relatives: the fields of `SamplingOptions`."""
@@ -102,6 +105,9 @@ def native_options(
     if sampling.temperature < 0:
         raise InvalidArgumentError(f"temperature is {sampling.temperature}; it must not be negative")
     greedy = nudges and sampling.temperature == SamplingOptions().temperature
+    # As C floats: what is 0 there would mean the default.
+    temperature = ctypes.c_float(sampling.temperature).value or c.IVG_GREEDY
+    top_p = max(sampling.top_p, _LEAST_FLOAT) if sampling.top_p > 0 else sampling.top_p
     stops = [sampling.stop] if isinstance(sampling.stop, str) else list(sampling.stop)
     flags = c.IVG_GENERATE_IGNORE_END if sampling.ignore_end else 0
     flags |= c.IVG_GENERATE_ATTRIBUTION if sampling.attribution else 0
@@ -109,8 +115,8 @@ def native_options(
         struct_size=ctypes.sizeof(c.ivg_generate_options),
         max_tokens=unsigned(sampling.max_tokens, 32, "max_tokens", least=1),
         seed=unsigned(seed, 64, "seed"),
-        temperature=c.IVG_GREEDY if greedy else sampling.temperature or c.IVG_GREEDY,
-        top_p=sampling.top_p,
+        temperature=c.IVG_GREEDY if greedy else temperature,
+        top_p=top_p,
         min_p=sampling.min_p,
         repetition_penalty=sampling.repetition_penalty,
         top_k=unsigned(sampling.top_k, 32, "top_k") if sampling.top_k else c.IVG_TOP_K_OFF,

@@ -23,6 +23,8 @@ from ._source import MappedFile, StoredTensor
 
 #: A pickle beyond this is refused: each tensor takes about 200 bytes.
 _MAXIMUM_PICKLE = 1 << 26
+#: What zipfile raises where an archive is damaged.
+_DAMAGES = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OverflowError, OSError, struct.error, zlib.error)
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _STORAGES: dict[str, Element | None] = {
     "torch.DoubleStorage": Element.F64,
@@ -50,7 +52,7 @@ def read_pickle(path: Path) -> dict[str, StoredTensor]:
             return _read_archive(archive, file)
     except ConvertError:
         raise
-    except (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError, struct.error, zlib.error) as error:
+    except _DAMAGES as error:
         raise ConvertError(f"{path} is truncated, or no zip archive: {error}") from None
 
 
@@ -59,13 +61,9 @@ def _read_archive(archive: zipfile.ZipFile, file: MappedFile) -> dict[str, Store
     if len(names) != 1:
         raise ConvertError(f"{file.path} holds {len(names)} entries data.pkl, but must hold one")
     folder = names[0].removesuffix("data.pkl")
-    with archive.open(names[0]) as entry:
-        program = entry.read(_MAXIMUM_PICKLE + 1)
-    if len(program) > _MAXIMUM_PICKLE:
-        raise ConvertError(f"{file.path}: {names[0]} has more than {_MAXIMUM_PICKLE} bytes")
+    program = _read_entry(archive, names[0], _MAXIMUM_PICKLE, file)
     if f"{folder}byteorder" in archive.namelist():
-        with archive.open(f"{folder}byteorder") as entry:
-            order = entry.read(16)
+        order = _read_entry(archive, f"{folder}byteorder", 16, file)
         if order != b"little":
             raise ConvertError(f"{file.path}: its byte order is {shown(order)}; only little can be read")
     value = _Machine(str(file.path)).run(program)
@@ -82,6 +80,17 @@ def _read_archive(archive: zipfile.ZipFile, file: MappedFile) -> dict[str, Store
     return found
 
 
+def _read_entry(archive: zipfile.ZipFile, name: str, maximum: int, file: MappedFile) -> bytes:
+    """The bytes of a small entry."""
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise ConvertError(f"{file.path}: {shown(name)} is compressed, as torch.save never does")
+    with archive.open(name) as entry:
+        content = entry.read(maximum + 1)
+    if len(content) > maximum:
+        raise ConvertError(f"{file.path}: {shown(name)} has more than {maximum} bytes")
+    return content
+
+
 def _stored(
     name: str, tensor: _Tensor, element: Element, archive: zipfile.ZipFile, folder: str, file: MappedFile
 ) -> StoredTensor:
@@ -93,10 +102,16 @@ def _stored(
         raise ConvertError(f"{place}: its storage {shown(tensor.storage.key)} is missing in the archive") from None
     if entry.compress_type != zipfile.ZIP_STORED:
         raise ConvertError(f"{place}: its storage is compressed, as torch.save never does")
+    # zipfile moves every offset by what lies before the archive, which may be less than nothing.
+    if not 0 <= entry.header_offset <= file.size - 30:
+        raise ConvertError(
+            f"{place}: the entry {shown(entry.filename)} begins at byte {entry.header_offset}, but must at 0 to "
+            f"{file.size - 30}: the file is truncated or damaged"
+        )
     header = file.bytes(entry.header_offset, 30)
     start = entry.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     size = element.held.itemsize
-    if len(header) < 30 or not header.startswith(b"PK\x03\x04") or start + entry.file_size > file.size:
+    if not header.startswith(b"PK\x03\x04") or start + entry.file_size > file.size:
         raise ConvertError(f"{place}: its storage lies beyond the end of the file: it is truncated")
     if math.prod(tensor.shape) > tensor.storage.count:
         raise ConvertError(f"{place} has the shape {shown(tensor.shape)}, more than its storage holds")
@@ -195,13 +210,15 @@ class _Machine:
             stack.append(self.memo[int(argument)])
         elif name in ("SETITEM", "SETITEMS"):
             items = self._since_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
-            stack[-1].update(zip(items[::2], items[1::2], strict=True))
+            self._put(stack[-1], items)
         elif name in ("APPEND", "APPENDS"):
             stack[-1].extend(self._since_mark() if name == "APPENDS" else [stack.pop()])
         elif name == "GLOBAL":
             stack.append(_Global(str(argument).replace(" ", ".")))
         elif name == "STACK_GLOBAL":
             member, module = stack.pop(), stack.pop()
+            if not isinstance(member, str) or not isinstance(module, str):
+                raise TypeError("a name is no text")
             stack.append(_Global(f"{module}.{member}"))
         elif name == "BINPERSID":
             stack.append(self._storage(stack.pop()))
@@ -213,6 +230,14 @@ class _Machine:
             stack.pop()
         elif name not in ("PROTO", "FRAME"):
             raise ConvertError(f"{self.place}: its pickle has the instruction {name}, which weights do not need")
+
+    def _put(self, target: Any, items: list[Any]) -> None:
+        """Puts keys and values into a dictionary."""
+        for key in items[::2]:
+            # A tuple that holds another twice, and so on, takes forever to hash.
+            if not isinstance(key, str | int | float | None):
+                raise ConvertError(f"{self.place}: a key in its pickle is {shown(key)}, which weights do not need")
+        target.update(zip(items[::2], items[1::2], strict=True))
 
     def _short(self) -> Iterable[Any]:
         raise IndexError("too little on the stack")
@@ -250,7 +275,10 @@ class _Machine:
         if name in ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"):
             return arguments[0]
         if name == "torch.Size":
-            return tuple(arguments[0])
+            (sizes,) = arguments
+            if not isinstance(sizes, tuple | list) or len(sizes) > 8:
+                raise ValueError(f"{shown(sizes)} are no sizes of a tensor")
+            return tuple(sizes)
         raise ConvertError(
             f"{self.place}: its pickle calls {shown(name)}, which is not needed for weights and is refused"
         )

@@ -26,13 +26,22 @@ class MappedFile:
             self.mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else None
 
     def bytes(self, start: int, count: int) -> bytes:
-        """A copy of `count` bytes; the caller has checked the range."""
+        """A copy of `count` bytes. Throws if they are not all in the file."""
+        self._check(start, count)
         return b"" if self.mapping is None else self.mapping[start : start + count]
 
     def view(self, start: int, count: int) -> memoryview:
-        """`count` bytes in place; the caller has checked the range."""
+        """`count` bytes in place. Throws if they are not all in the file."""
+        self._check(start, count)
         whole = memoryview(b"" if self.mapping is None else self.mapping)
         return whole[start : start + count]
+
+    def _check(self, start: int, count: int) -> None:
+        # A slice would be silently shorter, or count a negative start from the end.
+        if start < 0 or count < 0 or start + count > self.size:
+            raise ConvertError(
+                f"{self.path}: {count} bytes from byte {start} on are needed, but the file has {self.size}"
+            )
 
     def forget(self, start: int, count: int) -> None:
         """Gives the memory of bytes that will not be looked at again back to the system."""
@@ -69,10 +78,12 @@ class StoredTensor:
         return (last + 1) * self.element.held.itemsize
 
     def array(self) -> Array:
-        """The elements in place, read-only (BF16 as its 16 bits)."""
+        """The elements in place, read-only (BF16 as its 16 bits). Throws if they are not all in the file."""
         flat = np.frombuffer(self.file.view(self.start, self.extent), self.element.held)
         if self.steps is None:
             return flat.reshape(self.shape)
+        if min(self.steps, default=0) < 0:
+            raise ConvertError(f"{self.place()} has the steps {list(self.steps)}, but they must be at least 0")
         strides = tuple(step * flat.itemsize for step in self.steps)
         return np.lib.stride_tricks.as_strided(flat, self.shape, strides, writeable=False)
 

@@ -10,7 +10,7 @@ from ivg.convert._config import Config, read_json, read_small
 from ivg.convert._errors import ConvertError, shown
 
 from ._pre import recognise
-from ._vocabulary import Kind, Vocabulary, empty_vocabulary
+from ._vocabulary import SPACE, Kind, Vocabulary, empty_vocabulary
 
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 #: The character that stands for a space in words of byte-level BPE.
@@ -53,6 +53,7 @@ def read_sentencepiece_json(tokenizer: dict[str, Any], size: int, place: str) ->
         found.put(index, text, kind, score, place)
     if isinstance(unknown, str) and unknown in model.raw("vocab"):
         found.special["unknown"] = model.raw("vocab")[unknown]
+    _require_no_normalizer(tokenizer, place)
     found.add_space_prefix = _adds_space(tokenizer)
     return found
 
@@ -106,13 +107,32 @@ def _merges(model: Config) -> list[tuple[str, str]]:
     return found
 
 
+def _require_no_normalizer(tokenizer: dict[str, Any], place: str) -> None:
+    """Throws unless texts stay as they are but for how spaces are written and the one in front."""
+    for step in _steps(tokenizer, "normalizer", "normalizers"):
+        known = False
+        if isinstance(step, dict) and step.get("type") == "Replace":
+            known = step.get("pattern") == {"String": " "} and step.get("content") == SPACE
+        elif isinstance(step, dict) and step.get("type") == "Prepend":
+            known = step.get("prepend") in (SPACE, " ")
+        if not known:
+            raise ConvertError(
+                f"{place}: normalizer has the step {shown(step)}; a GGUF file cannot say so, and the texts would be "
+                "cut into other tokens"
+            )
+
+
+def _steps(tokenizer: dict[str, Any], name: str, inner: str) -> list[Any]:
+    """The steps of a sequence, or the only one."""
+    step = tokenizer.get(name)
+    if isinstance(step, dict) and isinstance(step.get(inner), list):
+        return list(step[inner])
+    return [] if step is None else [step]
+
+
 def _adds_space(tokenizer: dict[str, Any]) -> bool:
     """Whether a space is put before the text: by a normalizer that prepends one, or by `Metaspace`."""
-    steps: list[Any] = []
-    for name, inner in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
-        step = tokenizer.get(name)
-        if isinstance(step, dict):
-            steps += step[inner] if isinstance(step.get(inner), list) else [step]
+    steps = _steps(tokenizer, "normalizer", "normalizers") + _steps(tokenizer, "pre_tokenizer", "pretokenizers")
     for step in steps:
         if not isinstance(step, dict):
             continue

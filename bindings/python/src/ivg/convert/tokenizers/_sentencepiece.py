@@ -19,6 +19,7 @@ from ._vocabulary import Kind, Vocabulary, empty_vocabulary
 _BPE = 2
 _MODEL_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
 _KINDS = {1: Kind.NORMAL, 2: Kind.UNKNOWN, 3: Kind.CONTROL, 4: Kind.USER_DEFINED, 5: Kind.UNUSED, 6: Kind.BYTE}
+_ONLY = "a GGUF file cannot say so, and the texts would be cut into other tokens"
 
 
 @dataclass
@@ -32,10 +33,11 @@ class SentencePieceModel:
 
 
 def read_sentencepiece(path: Path) -> SentencePieceModel:
-    """Reads and checks a tokenizer.model. Only models of kind BPE are known."""
+    """Reads and checks a tokenizer.model. Only models of kind BPE are known that leave texts as they are."""
     file = MappedFile(path)
     model = SentencePieceModel([], {"unknown": 0, "bos": 1, "eos": 2, "padding": -1})
     kind = 1
+    normalizer = _Normalizer()
     for number, value in _fields(file.view(0, file.size), str(path)):
         if number == 1 and isinstance(value, memoryview):
             model.pieces.append(_piece(value, str(path)))
@@ -44,18 +46,58 @@ def read_sentencepiece(path: Path) -> SentencePieceModel:
             for inner, content in _fields(value, str(path)):
                 if inner == 3 and isinstance(content, int):
                     kind = content
+                elif inner == 24 and isinstance(content, int) and content:
+                    raise ConvertError(f"{path}: trainer_spec.treat_whitespace_as_suffix is true; {_ONLY}")
                 elif inner in names and isinstance(content, int):
                     model.special[names[inner]] = _signed(content)
         elif number == 3 and isinstance(value, memoryview):
+            normalizer.read(value, str(path))
+        elif number == 5 and isinstance(value, memoryview):
             for inner, content in _fields(value, str(path)):
-                if inner == 3 and isinstance(content, int):
-                    model.add_space_prefix = bool(content)
+                if inner == 2 and isinstance(content, memoryview) and len(content):
+                    raise ConvertError(f"{path}: denormalizer_spec.precompiled_charsmap is not empty; {_ONLY}")
     if not model.pieces:
         raise ConvertError(f"{path} holds no pieces: it is not a SentencePiece model")
     if kind != _BPE:
         name = _MODEL_TYPES.get(kind, str(kind))
         raise ConvertError(f"{path}: model_type is {name}; only bpe can be converted")
+    normalizer.require_none(str(path))
+    model.add_space_prefix = normalizer.adds_dummy_prefix
     return model
+
+
+@dataclass
+class _Normalizer:
+    """What becomes of a text before it is cut. Fields have the format's defaults: what is not in the file holds."""
+
+    charsmap_length: int = 0
+    adds_dummy_prefix: bool = True
+    removes_extra_whitespaces: bool = True
+    escapes_whitespaces: bool = True
+
+    def read(self, data: memoryview, place: str) -> None:
+        """Takes the fields of a normalizer_spec."""
+        for number, value in _fields(data, place):
+            if number == 2 and isinstance(value, memoryview):
+                self.charsmap_length = len(value)
+            elif number == 3 and isinstance(value, int):
+                self.adds_dummy_prefix = bool(value)
+            elif number == 4 and isinstance(value, int):
+                self.removes_extra_whitespaces = bool(value)
+            elif number == 5 and isinstance(value, int):
+                self.escapes_whitespaces = bool(value)
+
+    def require_none(self, place: str) -> None:
+        """Throws unless texts stay as they are but for the space in front."""
+        if self.charsmap_length:
+            raise ConvertError(
+                f"{place}: normalizer_spec.precompiled_charsmap has {self.charsmap_length} bytes, but must be empty; "
+                f"{_ONLY}"
+            )
+        if self.removes_extra_whitespaces:
+            raise ConvertError(f"{place}: normalizer_spec.remove_extra_whitespaces is true, as by default; {_ONLY}")
+        if not self.escapes_whitespaces:
+            raise ConvertError(f"{place}: normalizer_spec.escape_whitespaces is false; {_ONLY}")
 
 
 def vocabulary_of(model: SentencePieceModel, size: int, place: str) -> Vocabulary:

@@ -9,12 +9,10 @@ from typing import Any
 from ivg.convert._config import Config, read_json, read_small
 from ivg.convert._errors import ConvertError, shown
 
-from ._vocabulary import Kind, Vocabulary
+from ._vocabulary import SPACE, Kind, Vocabulary
 
 #: Special tokens: GGUF's name by transformers'.
 _NAMES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
-#: The space in SentencePiece words.
-_SPACE = "\u2581"
 _ADDED_SCORE = -1000.0
 
 
@@ -34,7 +32,7 @@ def add_added_tokens(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str, 
             if vocabulary.kinds[index] is Kind.UNKNOWN and vocabulary.tokens[index] == text:
                 continue
             if kind is Kind.USER_DEFINED:
-                text = text.replace(_SPACE, " ")
+                text = text.replace(SPACE, " ")
         vocabulary.put(index, text, kind, _ADDED_SCORE, place)
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from ivg.convert._errors import ConvertError, shown
 
+#: The space in SentencePiece words.
+SPACE = "\u2581"
+
 
 class Kind(IntEnum):
     """`tokenizer.ggml.token_type`."""
