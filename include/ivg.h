@@ -136,7 +136,8 @@ IVG_API const char *ivg_version_string(void) IVG_NOEXCEPT;
  * Ownership: static. Threads: any. */
 IVG_API const char *ivg_status_string(ivg_status status) IVG_NOEXCEPT;
 
-/* ivg_kernels_name(): the instruction set in use: "portable", "avx2", "avx512vnni", "neon-dotprod". Since 0.1.
+/* ivg_kernels_name(): the instruction set in use: "portable", "avx2", "avxvnni", "avx512vnni", "neon-dotprod".
+ * Since 0.1.
  *
  * The best one that the CPU has is chosen at run time; the environment variable IVG_KERNELS forces another
  * of these names (it is read once, before the first model is opened). All give the same bits.

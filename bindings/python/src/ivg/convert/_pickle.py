@@ -22,7 +22,7 @@ from ._numbers import Element
 from ._source import MappedFile, StoredTensor
 
 #: A pickle beyond this is refused: each tensor takes about 200 bytes.
-_MAXIMUM_PICKLE = 1 << 26
+_MAXIMUM_PICKLE = 1 << 24
 #: What zipfile raises where an archive is damaged.
 _DAMAGES = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OverflowError, OSError, struct.error, zlib.error)
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
