@@ -37,6 +37,8 @@ def test_examples_with_files() -> None:
     assert run(EXAMPLES / "python" / "guided.py", TINY, adapter, TINY)
     assert run(EXAMPLES / "python" / "guided.py", TINY, fixture_path("tiny-llama-untuned.gguf"), TINY)
     assert run(EXAMPLES / "python" / "score.py", TINY, head)
+    other = fixture_path("tiny-other-vocabulary.gguf")
+    assert "nudged, ended by" in run(EXAMPLES / "python" / "nudged.py", TINY, other)
 
 
 def test_the_demo_shows_that_guidance_works() -> None:
