@@ -16,7 +16,11 @@ from pathlib import Path
 import llama_cpp as llama
 import numpy as np
 
-MODELS = ["gemma-3-270m-q4_k_m.gguf", "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M.gguf"]
+MODELS = [
+    "gemma-3-270m-q4_k_m.gguf",
+    "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M.gguf",
+    "Qwen2.5-Coder-1.5B-Instruct-Q4_K_M.gguf",
+]
 PROMPTS = [
     "The capital of France is",
     "def fib(n):\n    ",

@@ -147,8 +147,10 @@ static void test_product(const civg_kernels *k, const stored_type *t, size_t out
 }
 
 /* Attention over pages in a shuffled order. */
-static void test_attention(const civg_kernels *k, size_t heads, size_t dim, size_t first, size_t length, float cap) {
-  size_t pages = (length + 15) / 16, page_bytes = dim * 16 * 4;
+static void test_attention(const civg_kernels *k, size_t heads, size_t dim, size_t first, size_t length, float cap,
+                           int wide) {
+  const size_t part = dim * 16 * (wide ? 4 : 2);
+  size_t pages = (length + 15) / 16, page_bytes = 2 * part;
   uint8_t *pool = malloc(pages * page_bytes);
   int32_t *ids = malloc(pages * sizeof *ids);
   float *q = malloc(heads * dim * 4), *out = malloc(heads * dim * 4);
@@ -159,12 +161,12 @@ static void test_attention(const civg_kernels *k, size_t heads, size_t dim, size
   if (pages % 7 == 0) for (size_t p = 0; p < pages; p++) ids[p] = (int32_t)p;
   for (size_t t = 0; t < length; t++) {
     for (size_t i = 0; i < dim; i++) key[i] = next_float(), value[i] = next_float();
-    uint16_t *page = (uint16_t *)(pool + (size_t)ids[t / 16] * page_bytes);
-    k->store_key_value(key, value, dim, t % 16, 0, page, page + dim * 16);
+    uint8_t *page = pool + (size_t)ids[t / 16] * page_bytes;
+    k->store_key_value(key, value, dim, t % 16, wide, page, page + part);
   }
   for (size_t i = 0; i < heads * dim; i++) q[i] = next_float();
   civg_attending row = {q, out, ids, first, length};
-  civg_attention a = {&row, 1, 0, 0, pool, page_bytes, 0, dim * 32, heads, dim, 0.5f, cap, scores};
+  civg_attention a = {&row, 1, 0, 0, pool, page_bytes, 0, part, heads, dim, 0.5f, cap, wide, scores};
   k->attend(&a);
   for (size_t i = 0; i < heads * dim; i++) {
     if (!(fabsf(out[i]) <= 1.01f)) {
@@ -205,6 +207,9 @@ static void test_rows(const civg_kernels *k, size_t n) {
   mix_floats(z, n);
   memcpy(z, x, n * 4);
   k->gelu_multiply(z, y, n);
+  mix_floats(z, n);
+  k->gelu_multiply(z, NULL, n);
+  k->soft_cap(z, n, 0.7f);
   mix_floats(z, n);
   free(x), free(y), free(z), free(ids);
 }
@@ -281,10 +286,10 @@ int main(void) {
     }
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) test_encoding(k, &types[t], 5, 1280);
     for (size_t n = 2; n < 300; n += 31) test_rows(k, n);
-    test_attention(k, 1, 64, 0, 1, 0);
-    test_attention(k, 3, 64, 5, 50, 0);
-    test_attention(k, 8, 34, 0, 33, 30);
-    test_attention(k, 14, 128, 20, 100, 0);
+    for (int wide = 0; wide < 2; wide++) test_attention(k, 1, 64, 0, 1, 0, wide);
+    for (int wide = 0; wide < 2; wide++) test_attention(k, 3, 64, 5, 50, 0, wide);
+    for (int wide = 0; wide < 2; wide++) test_attention(k, 8, 34, 0, 33, 30, wide);
+    for (int wide = 0; wide < 2; wide++) test_attention(k, 14, 128, 20, 100, 0, wide);
     test_training(k, 15, 70, 300);
     test_training(k, 3, 33, 40);
     printf("%016llx %s\n", (unsigned long long)hash, k->name);

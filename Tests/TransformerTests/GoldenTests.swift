@@ -84,7 +84,10 @@ struct Golden: Decodable {
 
   /// Other families, recorded by `make_greedy.py`: the same ids for the prompts, and along llama.cpp's own path the same
   /// most probable token wherever it is ahead by more than what llama.cpp's rounding of activations moves.
-  @Test(arguments: ["gemma-3-270m-q4_k_m", "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M"])
+  @Test(arguments: [
+    "gemma-3-270m-q4_k_m", "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M",
+    "Qwen2.5-Coder-1.5B-Instruct-Q4_K_M",
+  ])
   func greedy(_ name: String) throws {
     guard let path = Models.path(file: name + ".gguf") else { return }
     let record = try JSONDecoder().decode(
