@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import ivg
 
 ROOT = Path(__file__).resolve().parents[3]
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(ROOT / ".build" / "hypothesis"))
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so their children would.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 FIXTURES = ROOT / "Tests" / "Fixtures"
 REAL_MODEL = ROOT / ".build" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
