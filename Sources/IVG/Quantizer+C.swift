@@ -33,10 +33,7 @@ private func quantizerOptions(_ pointer: UnsafePointer<ivg_quantize_options>) th
   guard given.reserved == 0 else {
     throw IVGError(.unsupported, "reserved is \(given.reserved), must be 0")
   }
-  let known = UInt32(IVG_QUANTIZE_PURE)
-  guard given.flags & ~known == 0 else {
-    throw IVGError(.unsupported, "flags is \(given.flags); known bits: \(known)")
-  }
+  try Input.check(flags: given.flags, known: IVG_QUANTIZE_PURE)
   func text(_ pointer: UnsafePointer<CChar>?) -> String? { pointer.map { String(cString: $0) } }
   var options = QuantizerOptions()
   options.type = text(given.type) ?? ""

@@ -32,12 +32,10 @@ func trainerOptions(_ pointer: UnsafePointer<ivg_trainer_options>) throws(IVGErr
 }
 
 private func setFlags(_ flags: UInt32, _ options: inout TrainerOptions) throws(IVGError) {
-  let known = UInt32(
-    IVG_TRAINER_HEAD_ONLY | IVG_TRAINER_NO_END_TOKEN | IVG_TRAINER_STRICT
-      | IVG_TRAINER_VOCABULARY_HEAD | IVG_TRAINER_CONSTANT_RATE)
-  guard flags & ~known == 0 else {
-    throw IVGError(.unsupported, "flags is \(flags); known bits: \(known)")
-  }
+  try Input.check(
+    flags: flags,
+    known: IVG_TRAINER_HEAD_ONLY, IVG_TRAINER_NO_END_TOKEN, IVG_TRAINER_STRICT,
+    IVG_TRAINER_VOCABULARY_HEAD, IVG_TRAINER_CONSTANT_RATE)
   func has(_ flag: Int) -> Bool { flags & UInt32(flag) != 0 }
   options.trainsHeadOnly = has(IVG_TRAINER_HEAD_ONLY)
   options.appendsEnd = !has(IVG_TRAINER_NO_END_TOKEN)

@@ -93,50 +93,7 @@ extension ChatStyle {
     {%- endif %}
     {%- if builtin_tools is defined %}
         {{- "Tools: " + builtin_tools | reject('equalto', 'code_interpreter') | join(", ") + "\n\n"}}
-    {%- endif %}
-    {{- "Cutting Knowledge Date: December 2023\n" }}
-    {{- "Today Date: " + date_string + "\n\n" }}
-    {%- if tools is not none and not tools_in_user_message %}
-        {{- "You have access to the following functions. To call a function, please respond with JSON for a function call." }}
-        {{- 'Respond in the format {"name": function name, "parameters": dictionary of argument name and its value}.' }}
-        {{- "Do not use variables.\n\n" }}
-        {%- for t in tools %}
-            {{- t | tojson(indent=4) }}
-            {{- "\n\n" }}
-        {%- endfor %}
-    {%- endif %}
-    {{- system_message }}
-    {{- "<|eot_id|>" }}
-
-    {#- Custom tools are passed in a user message with some extra guidance #}
-    {%- if tools_in_user_message and not tools is none %}
-        {#- Extract the first user message so we can plug it in here #}
-        {%- if messages | length != 0 %}
-            {%- set first_user_message = messages[0]['content']|trim %}
-            {%- set messages = messages[1:] %}
-        {%- else %}
-            {{- raise_exception("Cannot put tools in the first user message when there's no first user message!") }}
-    {%- endif %}
-        {{- '<|start_header_id|>user<|end_header_id|>\n\n' -}}
-        {{- "Given the following functions, please respond with a JSON for a function call " }}
-        {{- "with its proper arguments that best answers the given prompt.\n\n" }}
-        {{- 'Respond in the format {"name": function name, "parameters": dictionary of argument name and its value}.' }}
-        {{- "Do not use variables.\n\n" }}
-        {%- for t in tools %}
-            {{- t | tojson(indent=4) }}
-            {{- "\n\n" }}
-        {%- endfor %}
-        {{- first_user_message + "<|eot_id|>"}}
-    {%- endif %}
-
-    {%- for message in messages %}
-        {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
-            {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}
-        {%- elif 'tool_calls' in message %}
-            {%- if not message.tool_calls|length == 1 %}
-                {{- raise_exception("This model only supports single tool-calls at once!") }}
-            {%- endif %}
-            {%- set tool_call = message.tool_calls[0].function %}
+    \#(llama3Tools)
             {%- if builtin_tools is defined and tool_call.name in builtin_tools %}
                 {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' -}}
                 {{- "<|python_tag|>" + tool_call.name + ".call(" }}
@@ -160,19 +117,7 @@ extension ChatStyle {
             {%- else %}
                 {{- "<|eot_id|>" }}
             {%- endif %}
-        {%- elif message.role == "tool" or message.role == "ipython" %}
-            {{- "<|start_header_id|>ipython<|end_header_id|>\n\n" }}
-            {%- if message.content is mapping or message.content is iterable %}
-                {{- message.content | tojson }}
-            {%- else %}
-                {{- message.content }}
-            {%- endif %}
-            {{- "<|eot_id|>" }}
-        {%- endif %}
-    {%- endfor %}
-    {%- if add_generation_prompt %}
-        {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
-    {%- endif %}
+    \#(llama3Results)
     """#
 
   /// Llama-3.2-Instruct
@@ -207,6 +152,18 @@ extension ChatStyle {
     {{- "<|start_header_id|>system<|end_header_id|>\n\n" }}
     {%- if tools is not none %}
         {{- "Environment: ipython\n" }}
+    \#(llama3Tools)
+            {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' -}}
+            {{- '{"name": "' + tool_call.name + '", ' }}
+            {{- '"parameters": ' }}
+            {{- tool_call.arguments | tojson }}
+            {{- "}" }}
+            {{- "<|eot_id|>" }}
+    \#(llama3Results)
+    """#
+
+  /// What the templates of 3.1 and 3.2 share: system message and tools, up to the calls of these.
+  private static let llama3Tools = #"""
     {%- endif %}
     {{- "Cutting Knowledge Date: December 2023\n" }}
     {{- "Today Date: " + date_string + "\n\n" }}
@@ -251,12 +208,10 @@ extension ChatStyle {
                 {{- raise_exception("This model only supports single tool-calls at once!") }}
             {%- endif %}
             {%- set tool_call = message.tool_calls[0].function %}
-            {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' -}}
-            {{- '{"name": "' + tool_call.name + '", ' }}
-            {{- '"parameters": ' }}
-            {{- tool_call.arguments | tojson }}
-            {{- "}" }}
-            {{- "<|eot_id|>" }}
+    """#
+
+  /// What they share behind the calls.
+  private static let llama3Results = #"""
         {%- elif message.role == "tool" or message.role == "ipython" %}
             {{- "<|start_header_id|>ipython<|end_header_id|>\n\n" }}
             {%- if message.content is mapping or message.content is iterable %}

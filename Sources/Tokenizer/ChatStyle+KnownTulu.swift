@@ -95,36 +95,10 @@ extension ChatStyle {
     """#
 
   /// OLMo-7B-Instruct with system messages
-  private static let olmoSystemSource = #"""
-    {{ eos_token }}{% for message in messages %}
-    {% if message['role'] == 'system' %}
-    {{ '<|system|>
-    ' + message['content'] }}
-    {% elif message['role'] == 'user' %}
-    {{ '<|user|>
-    ' + message['content'] }}
-    {% elif message['role'] == 'assistant' %}
-    {{ '<|assistant|>
-    '  + message['content'] + eos_token }}
-    {% endif %}
-    {% if loop.last and add_generation_prompt %}
-    {{ '<|assistant|>' }}
-    {% endif %}
-    {% endfor %}
-    """#
+  private static let olmoSystemSource = "{{ eos_token }}" + tulu2Source
 
   /// OLMo-2-1124-7B-Instruct
-  private static let olmo2Source = #"""
-    {{ bos_token }}{% for message in messages %}{% if message['role'] == 'system' %}{{ '<|system|>
-    ' + message['content'] + '
-    ' }}{% elif message['role'] == 'user' %}{{ '<|user|>
-    ' + message['content'] + '
-    ' }}{% elif message['role'] == 'assistant' %}{% if not loop.last %}{{ '<|assistant|>
-    '  + message['content'] + eos_token + '
-    ' }}{% else %}{{ '<|assistant|>
-    '  + message['content'] + eos_token }}{% endif %}{% endif %}{% if loop.last and add_generation_prompt %}{{ '<|assistant|>
-    ' }}{% endif %}{% endfor %}
-    """#
+  private static let olmo2Source = "{{ bos_token }}" + tulu3Source
 
   /// zephyr-7b-beta, TinyLlama-1.1B-Chat
   private static let zephyrSource = #"""
