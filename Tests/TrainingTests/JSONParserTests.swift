@@ -97,20 +97,19 @@ import Training
   /// Long numbers are read to their last digit, and in linear time.
   @Test func hugeNumbers() throws {
     let zeros = String(repeating: "0", count: 2_000_000)
-    let clock = ContinuousClock()
-    let start = clock.now
-    #expect(try parse("1" + zeros) == .number(.infinity))
-    #expect(try parse("0." + zeros + "1") == .number(0))
-    #expect(try parse("1." + zeros + "1") == .number(1))
-    #expect(try parse("1" + zeros + "e-2000000") == .number(1))
-    #expect(try parse("1e99999999999999999999") == .number(.infinity))
-    #expect(try parse("0e99999999999999999999") == .number(0))
-    let time = clock.now - start
+    let time = try processorTime { () throws in
+      #expect(try parse("1" + zeros) == .number(.infinity))
+      #expect(try parse("0." + zeros + "1") == .number(0))
+      #expect(try parse("1." + zeros + "1") == .number(1))
+      #expect(try parse("1" + zeros + "e-2000000") == .number(1))
+      #expect(try parse("1e99999999999999999999") == .number(.infinity))
+      #expect(try parse("0e99999999999999999999") == .number(0))
+    }
     // One digit far behind decides between two doubles.
     let half = "1.00000000000000011102230246251565404236316680908203125"
     #expect(try parse(half) == .number(1))
     #expect(try parse(half + zeros.prefix(5000) + "1") == .number(1.0.nextUp))
-    #expect(time < .seconds(5), "\(time)")
+    #expect(time < 5, "\(time) s")
   }
 
   static let sample = #"""
