@@ -79,7 +79,9 @@ GEMMA3_ONE_BASE = {"rope_parameters": {
 
 CASES = [
     Case("gpt2", "GPT2", {"n_inner": 96}),
+    Case("gpt2-quick-gelu", "GPT2", {"activation_function": "quick_gelu"}, [{"activation_function": "gelu_new"}]),
     Case("llama", "Llama"),
+    Case("llama-gelu", "Llama", {**NARROW, "hidden_act": "gelu"}, [{"hidden_act": "silu"}, {"hidden_act": "quick_gelu"}]),
     Case("llama-linear-tied", "Llama", {"tie_word_embeddings": True, **NARROW, **rope("linear", factor=2.5)}, [PLAIN]),
     Case("llama-biases", "Llama",
          {"attention_bias": True, "mlp_bias": True, "head_dim": 16, "num_key_value_heads": 1}),

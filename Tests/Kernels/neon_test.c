@@ -206,7 +206,13 @@ static void test_rows(const civg_kernels *k, size_t n) {
   k->silu_multiply(z, y, n);
   mix_floats(z, n);
   memcpy(z, x, n * 4);
+  k->gelu_tanh_multiply(z, y, n);
+  mix_floats(z, n);
+  memcpy(z, x, n * 4);
   k->gelu_multiply(z, y, n);
+  mix_floats(z, n);
+  memcpy(z, x, n * 4);
+  k->gelu_quick_multiply(z, y, n);
   mix_floats(z, n);
   k->gelu_multiply(z, NULL, n);
   k->soft_cap(z, n, 0.7f);

@@ -59,26 +59,28 @@ import Testing
     var random = RandomNumbers(seed: UInt64(n))
     let x = random.floats(n, scale: 12)
     let y = random.floats(n)
-    let silu = x.map { Double($0) / (1 + exp(-Double($0))) }
-    let gelu = x.map { v -> Double in
-      let v = Double(v)
-      return 0.5 * v * (1 + tanh(0.7978845608028654 * (v + 0.044715 * v * v * v)))
+    typealias Gate = (UnsafeMutablePointer<Float>?, UnsafePointer<Float>?, Int) -> Void
+    func check(
+      _ gate: @escaping (civg_kernels) -> Gate, exact: (Double) -> Double
+    ) {
+      let values = x.map { exact(Double($0)) }
+      self.check(zip(values, y).map { $0 * Double($1) }, tolerance: 1e-6) { k in
+        var out = x
+        gate(k)(&out, y, n)
+        return out
+      }
+      self.check(values, tolerance: 1e-6) { k in
+        var out = x
+        gate(k)(&out, nil, n)
+        return out
+      }
     }
-    check(zip(silu, y).map { $0 * Double($1) }, tolerance: 1e-6) { k in
-      var out = x
-      k.silu_multiply(&out, y, n)
-      return out
-    }
-    check(zip(gelu, y).map { $0 * Double($1) }, tolerance: 1e-6) { k in
-      var out = x
-      k.gelu_multiply(&out, y, n)
-      return out
-    }
-    check(gelu, tolerance: 1e-6) { k in
-      var out = x
-      k.gelu_multiply(&out, nil, n)
-      return out
-    }
+    check({ $0.silu_multiply }, exact: { $0 / (1 + exp(-$0)) })
+    check(
+      { $0.gelu_tanh_multiply },
+      exact: { 0.5 * $0 * (1 + tanh(0.7978845608028654 * ($0 + 0.044715 * $0 * $0 * $0))) })
+    check({ $0.gelu_multiply }, exact: { 0.5 * $0 * erfc(-$0 / 2.0.squareRoot()) })
+    check({ $0.gelu_quick_multiply }, exact: { $0 / (1 + exp(-1.702 * $0)) })
   }
 
   @Test func gatesAtTheEdges() {

@@ -84,6 +84,8 @@ import Transformer
     Metadata("llama.attention.scale", .float32(-1), .corruptFile, "-1.0"),
     Metadata("llama.attention.scale", .uint32(1), .corruptFile),
     Metadata("llama.attention.clamp_kqv", .float32(.nan), .corruptFile),
+    Metadata("llama.hidden_activation", .string("relu"), .unsupported, "'relu'; known: silu, gelu"),
+    Metadata("llama.hidden_activation", .float32(1), .corruptFile, "hidden_activation"),
     Metadata("llama.attn_logit_softcapping", .float32(-2), .corruptFile, "-2.0"),
     Metadata("llama.final_logit_softcapping", .float32(1e9), .corruptFile),
     Metadata("llama.attention.sliding_window", .int32(-1), .corruptFile, "-1"),

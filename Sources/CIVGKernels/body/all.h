@@ -71,7 +71,9 @@ _Static_assert(sizeof(civg_block) == 64 && sizeof(v16i) == 64, "a block of activ
       .rms_norm = rms_norm,                                                                                \
       .layer_norm = layer_norm,                                                                            \
       .silu_multiply = silu_multiply,                                                                      \
+      .gelu_tanh_multiply = gelu_tanh_multiply,                                                            \
       .gelu_multiply = gelu_multiply,                                                                      \
+      .gelu_quick_multiply = gelu_quick_multiply,                                                          \
       .soft_cap = soft_cap,                                                                                \
       .add = add,                                                                                          \
       .add_scaled = add_scaled,                                                                            \

@@ -101,24 +101,36 @@ static void layer_norm(const float *x, const float *weight, const float *bias, s
   }
 }
 
-static void silu_multiply(float *gate, const float *up, size_t n) {
-  for (size_t i = 0; i < n; i += 16) {
-    v16f g = load_some(gate + i, n - i, 0);
-    v16f y = g / (splat(1.0f) + exp16(-g));
-    store_some(gate + i, n - i, y * load_some(up + i, n - i, 0));
-  }
+CIVG_INLINE v16f silu16(v16f x) { return x / (splat(1.0f) + exp16(-x)); }
+
+/* x (1 + tanh u) / 2 = x / (1 + e^-2u),  u = sqrt(2 / pi) (x + 0.044715 x^3) */
+CIVG_INLINE v16f gelu_tanh16(v16f x) {
+  v16f u = fma16(x * x * splat(0.044715f), x, x) * splat(0.7978845608f);
+  return x / (splat(1.0f) + exp16(splat(-2.0f) * u));
 }
 
-/* gelu_tanh(x) = x (1 + tanh u) / 2 = x / (1 + e^-2u),  u = sqrt(2 / pi) (x + 0.044715 x^3) */
-static void gelu_multiply(float *gate, const float *up, size_t n) {
-  for (size_t i = 0; i < n; i += 16) {
-    v16f g = load_some(gate + i, n - i, 0);
-    v16f u = fma16(g * g * splat(0.044715f), g, g) * splat(0.7978845608f);
-    v16f y = g / (splat(1.0f) + exp16(splat(-2.0f) * u));
-    if (up) y = y * load_some(up + i, n - i, 0);
-    store_some(gate + i, n - i, y);
-  }
+/* x times the share of a normal distribution below x. */
+CIVG_INLINE v16f gelu16(v16f x) {
+  v16f tail = normal_tail16(absolute(x));
+  return x * choose(x < splat(0), tail, splat(1.0f) - tail);
 }
+
+/* x / (1 + e^-1.702x) */
+CIVG_INLINE v16f gelu_quick16(v16f x) { return x / (splat(1.0f) + exp16(splat(-1.702f) * x)); }
+
+#define CIVG_GATE(name)                                                  \
+  static void name##_multiply(float *gate, const float *up, size_t n) {  \
+    for (size_t i = 0; i < n; i += 16) {                                 \
+      v16f y = name##16(load_some(gate + i, n - i, 0));                  \
+      if (up) y = y * load_some(up + i, n - i, 0);                       \
+      store_some(gate + i, n - i, y);                                    \
+    }                                                                    \
+  }
+CIVG_GATE(silu)
+CIVG_GATE(gelu_tanh)
+CIVG_GATE(gelu)
+CIVG_GATE(gelu_quick)
+#undef CIVG_GATE
 
 static void soft_cap(float *x, size_t n, float cap) {
   for (size_t i = 0; i < n; i += 16) {

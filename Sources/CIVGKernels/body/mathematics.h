@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * mathematics.h - exp and tanh on sixteen lanes, log on one number.
+ * mathematics.h - exp, tanh and the tail of a normal distribution on sixteen lanes, log on one number.
  *
  * Own polynomials rather than libm: the same bits on every CPU and every system.
  */
@@ -45,6 +45,35 @@ CIVG_INLINE v16f tanh16(v16f x) {
   v16f far = splat(1.0f) - splat(2.0f) / (exp16(size + size) + splat(1.0f));
   far = (v16f)((v16i)far | ((v16i)x & splat_i((int32_t)0x80000000)));
   return choose(size < splat(0.625f), near, far);
+}
+
+/* The share of a normal distribution beyond x >= 0: erfc(x / sqrt 2) / 2. Below 6e-8 of one half off near zero, below
+ * 2e-6 of itself further out; 0 from sqrt 32 on, where 1 - erfc(x / sqrt 2) rounds to 1. NaN for NaN.
+ *
+ * With t = x / sqrt 2, erf t is t times a polynomial in t^2 for t < 1; log erfc t is one in t - 2.5 up to 4. */
+CIVG_INLINE v16f normal_tail16(v16f x) {
+  v16f t = x * splat(0.70710678f), square = t * t;
+  v16f p = splat(-9.67359028e-6f);
+  p = fma16(p, square, splat(1.12682537e-4f));
+  p = fma16(p, square, splat(-8.48439639e-4f));
+  p = fma16(p, square, splat(5.22105349e-3f));
+  p = fma16(p, square, splat(-2.68654376e-2f));
+  p = fma16(p, square, splat(1.12837829e-1f));
+  p = fma16(p, square, splat(-3.76126379e-1f));
+  p = fma16(p, square, splat(1.12837923f));
+  v16f near = fma16(p * t, splat(-0.5f), splat(0.5f));
+  v16f u = t - splat(2.5f);
+  v16f q = splat(-1.61406160e-6f);
+  q = fma16(q, u, splat(1.33093899e-5f));
+  q = fma16(q, u, splat(-7.73944266e-5f));
+  q = fma16(q, u, splat(4.20144555e-4f));
+  q = fma16(q, u, splat(-2.16516037e-3f));
+  q = fma16(q, u, splat(1.08585171e-2f));
+  q = fma16(q, u, splat(9.43893611e-1f));
+  q = fma16(q, u, splat(5.35268068f));
+  q = fma16(q, u, splat(7.80681515f));
+  v16f far = choose(t < splat(4.0f), splat(0.5f) * exp16(-q), splat(0));
+  return choose(t < splat(1.0f), near, choose(t == t, far, t));
 }
 
 /* Natural logarithm of a finite x >= 1. With x = m 2^e, log m = 2 artanh((m - 1) / (m + 1)) as a series. */

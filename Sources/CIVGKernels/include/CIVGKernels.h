@@ -181,10 +181,12 @@ typedef struct civg_kernels {
   /* out[i] = (x[i] - mean) / sqrt(variance + epsilon) * weight[i] + bias[i];  bias may be NULL. out may be x. */
   void (*layer_norm)(const float *x, const float *weight, const float *bias, size_t n, float epsilon, float *out);
 
-  /* gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i]  (SwiGLU) */
+  /* gate[i] = f(gate[i]) * (up ? up[i] : 1) with f(x) = x / (1 + exp(-x)); GELU approximated by a tanh; GELU itself, x
+   * times the normal distribution's share below x; x / (1 + exp(-1.702 x)). */
   void (*silu_multiply)(float *gate, const float *up, size_t n);
-  /* gate[i] = gelu_tanh(gate[i]) * (up ? up[i] : 1) */
+  void (*gelu_tanh_multiply)(float *gate, const float *up, size_t n);
   void (*gelu_multiply)(float *gate, const float *up, size_t n);
+  void (*gelu_quick_multiply)(float *gate, const float *up, size_t n);
 
   /* x[i] = cap * tanh(x[i] / cap);  cap > 0 */
   void (*soft_cap)(float *x, size_t n, float cap);

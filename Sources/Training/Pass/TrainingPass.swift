@@ -61,7 +61,7 @@ package final class TrainingPass: ParallelProgram {
     if a.normalization != .rootMeanSquare { return "layer norms" }
     if !a.normalizesInput || a.normalizesOutput { return "norms behind its sublayers" }
     if a.headNormalization != .none { return "normalised heads" }
-    if a.activation != .silu || !a.isGated { return "a feed-forward layer other than SwiGLU" }
+    if c.activation != .silu || !a.isGated { return "a feed-forward layer other than SwiGLU" }
     if c.expertCount > 0 { return "experts" }
     if a.hasPositionEmbedding || a.rotation == .none { return "learned positions" }
     if a.scalesEmbedding { return "scaled embeddings" }

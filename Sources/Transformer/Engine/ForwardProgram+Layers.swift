@@ -53,10 +53,12 @@ extension ForwardProgram {
     let isGated = configuration.architecture.isGated
     for row in rows {
       let gate = buffers.gated.row(row) + columns.lowerBound
-      let up = buffers.up + row * width + columns.lowerBound
-      switch configuration.architecture.activation {
+      let up = isGated ? buffers.up + row * width + columns.lowerBound : nil
+      switch configuration.activation {
       case .silu: kernels.table.pointee.silu_multiply(gate, up, columns.count)
-      case .gelu: kernels.table.pointee.gelu_multiply(gate, isGated ? up : nil, columns.count)
+      case .gelu: kernels.table.pointee.gelu_multiply(gate, up, columns.count)
+      case .geluTanh: kernels.table.pointee.gelu_tanh_multiply(gate, up, columns.count)
+      case .geluQuick: kernels.table.pointee.gelu_quick_multiply(gate, up, columns.count)
       }
       buffers.gated.quantize(row, columns: columns, kernels: kernels)
     }

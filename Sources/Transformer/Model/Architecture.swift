@@ -12,7 +12,12 @@ package struct Architecture: Sendable {
   /// Which elements of a head rotate together.
   package enum Rotation: Sendable { case none, interleaved, halves }
   /// The non-linearity of the feed-forward layer, applied to its gate, or to `up` where there is none.
-  package enum Activation: Sendable { case silu, gelu }
+  /// The names are those of `<architecture>.hidden_activation`.
+  package enum Activation: String, CaseIterable, Sendable {
+    case silu, gelu
+    case geluTanh = "gelu_pytorch_tanh"
+    case geluQuick = "quick_gelu"
+  }
   /// What of queries and keys is normalised before they are rotated: nothing, every head by itself, or
   /// all heads of a row together.
   package enum HeadNormalization: Sendable { case none, each, together }
@@ -32,13 +37,13 @@ package struct Architecture: Sendable {
   package var hasPositionEmbedding = false
   /// Whether embeddings are multiplied by the square root of their width.
   package var scalesEmbedding = false
-  package var activation: Activation = .silu
   package var isGated = true
   /// Whether the query, key and value projections must carry biases.
   package var projectionBias = false
 
   // What a file of this family means that does not say otherwise.
 
+  package var activation: Activation = .silu
   /// Tokens that a sliding layer attends to; 0: all layers attend to everything.
   package var slidingWindow = 0
   /// Every n-th layer attends to everything, the others slide; 0: all slide.

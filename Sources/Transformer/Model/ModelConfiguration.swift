@@ -12,6 +12,7 @@ package struct ModelConfiguration: Sendable {
   package let headSize: Int
   package let contextLength: Int
   package let epsilon: Float
+  package let activation: Architecture.Activation
   package let attention: AttentionSettings
   /// How heads are rotated: in all layers, or in those that do not slide and in those that do.
   package let rotaries: [Rotary]  // [1 or 2]
@@ -85,6 +86,7 @@ package struct ModelConfiguration: Sendable {
         .unsupported, "\(file.path): heads of \(headSize) elements; only even sizes are known")
     }
     epsilon = try Self.epsilon(of: architecture, file: file)
+    activation = try Self.activation(of: architecture, file: file)
     attention = try AttentionSettings(
       architecture, layerCount: layerCount, headSize: headSize,
       evenHeadSize: max(hiddenSize / headCount, 1),
@@ -106,6 +108,16 @@ package struct ModelConfiguration: Sendable {
     return (
       count, try file.metadata.requiredInt("\(name).expert_used_count", in: 1...min(count, 32))
     )
+  }
+
+  private static func activation(of architecture: Architecture, file: GGUFFile) throws(IVGError)
+    -> Architecture.Activation
+  {
+    let key = "\(architecture.name).hidden_activation"
+    guard let name = try file.metadata.string(key) else { return architecture.activation }
+    if let found = Architecture.Activation(rawValue: name) { return found }
+    let known = Architecture.Activation.allCases.map(\.rawValue).joined(separator: ", ")
+    throw IVGError(.unsupported, "\(file.path): \(key) is \(quoted(name)); known: \(known)")
   }
 
   private static func epsilon(of architecture: Architecture, file: GGUFFile) throws(IVGError)

@@ -271,7 +271,7 @@ def test_unknown_type(folder: Path) -> None:
         ),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0, "truncate": False}}, "truncate is false"),
         ({"rope_parameters": {"rope_type": "default"}, "rope_theta": "x"}, "rope_theta is 'x', but must be a number"),
-        ({"hidden_act": "relu"}, "hidden_act is 'relu', but must be silu, the only one that its files can mean"),
+        ({"hidden_act": "relu"}, "hidden_act is 'relu', but must be one of silu, swish, gelu"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes', but must be true or false"),
         ({"tie_word_embeddings": False}, r"tensor lm_head\.weight is missing in the weights"),
         ({"attention_bias": True}, r"self_attn\.q_proj\.bias is missing"),

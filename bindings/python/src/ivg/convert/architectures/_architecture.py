@@ -84,8 +84,11 @@ def common_sizes(config: Config) -> dict[str, int]:
     }
 
 
-def common_metadata(config: Config, sizes: Mapping[str, int], rope: Rope | None = None) -> Metadata:
-    """Metadata that most architectures have, with the rotation of `rope` or else the config's."""
+def common_metadata(
+    config: Config, sizes: Mapping[str, int], rope: Rope | None = None, *, activation: Metadata | None = None
+) -> Metadata:
+    """Metadata that most architectures have, with the rotation of `rope` or else the config's, and with
+    `activation` or else the config's `hidden_act`, which is usually SiLU."""
     return {
         "block_count": sizes["layers"],
         "context_length": sizes["positions"],
@@ -97,14 +100,31 @@ def common_metadata(config: Config, sizes: Mapping[str, int], rope: Rope | None 
         "attention.key_length": sizes["head"],
         "attention.value_length": sizes["head"],
         **rope_metadata(rope or read_rope(config), sizes["positions"]),
+        **(activation_metadata(config, "silu") if activation is None else activation),
     }
 
 
-def require_activation(config: Config, allowed: tuple[str, ...], name: str = "hidden_act") -> None:
-    """Throws if the config asks for another non-linearity than files of the architecture imply."""
-    value = config.text(name, allowed[0])
-    if value not in allowed:
-        raise config.error(name, value, " or ".join(allowed) + ", the only one that its files can mean")
+#: The names that `transformers` has for the non-linearities that files can name.
+_ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_pytorch_tanh": "gelu_pytorch_tanh",
+    "gelu_new": "gelu_pytorch_tanh",
+    "gelu_fast": "gelu_pytorch_tanh",
+    "gelu_python_tanh": "gelu_pytorch_tanh",
+    "quick_gelu": "quick_gelu",
+}
+
+
+def activation_metadata(config: Config, usual: str, name: str = "hidden_act") -> Metadata:
+    """The non-linearity, if it is not the architecture's `usual` one, which files need not name."""
+    value = config.text(name, usual)
+    if value not in _ACTIVATIONS:
+        raise config.error(name, value, "one of " + ", ".join(_ACTIVATIONS))
+    activation = _ACTIVATIONS[value]
+    return {} if activation == usual else {"hidden_activation": activation}
 
 
 def require_off(config: Config, name: str) -> None:

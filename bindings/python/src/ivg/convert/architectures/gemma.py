@@ -13,10 +13,10 @@ from ._architecture import (
     OUTPUT,
     Architecture,
     Metadata,
+    activation_metadata,
     common_metadata,
     common_sizes,
     norm,
-    require_activation,
     require_off,
     sliding_layers,
     window_metadata,
@@ -31,18 +31,18 @@ def _norm(name: str, source: str, size: str = "hidden") -> Tensor:
     return norm(name, source, size, offset=1)
 
 
-def _checked(config: Config) -> None:
-    for name in ("hidden_activation", "hidden_act"):
-        if config.has(name):
-            # "gelu" in old configs: transformers itself reads it as the approximation.
-            require_activation(config, ("gelu_pytorch_tanh", "gelu", "gelu_new"), name)
+def _activation(config: Config) -> Metadata:
+    if config.has("hidden_activation"):
+        return activation_metadata(config, "gelu_pytorch_tanh", "hidden_activation")
+    # The first Gemma's configs ask for "gelu", and were always read as the approximation.
+    old = config.text("hidden_act", "gelu") == "gelu"
+    return {} if old else activation_metadata(config, "gelu_pytorch_tanh")
+
+
+def _common(config: Config, sizes: Mapping[str, int]) -> Metadata:
     require_off(config, "attention_bias")
     require_off(config, "use_bidirectional_attention")
-
-
-def _gemma(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    _checked(config)
-    return common_metadata(config, sizes)
+    return common_metadata(config, sizes, activation=_activation(config))
 
 
 def _scale(config: Config, sizes: Mapping[str, int]) -> Metadata:
@@ -73,9 +73,8 @@ def _windows(config: Config, sizes: Mapping[str, int], period: int) -> Metadata:
 
 
 def _gemma2(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    _checked(config)
     return {
-        **common_metadata(config, sizes),
+        **_common(config, sizes),
         **_scale(config, sizes),
         **_capping(config.with_defaults({"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0})),
         **_windows(config, sizes, 2),
@@ -83,9 +82,8 @@ def _gemma2(config: Config, sizes: Mapping[str, int]) -> Metadata:
 
 
 def _gemma3(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    _checked(config)
     found = {
-        **common_metadata(config, sizes),
+        **_common(config, sizes),
         **_scale(config, sizes),
         **_capping(config),
     }
@@ -132,7 +130,7 @@ GEMMA = Architecture(
     name="gemma",
     model_types=("gemma",),
     sizes=common_sizes,
-    metadata=_gemma,
+    metadata=_common,
     defaults=_DEFAULTS,
     tensors=[*_TENSORS, _norm("blk.{layer}.ffn_norm", "layers.{layer}.post_attention_layernorm")],
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ivg.convert._config import Config
 from ivg.convert._plan import simple, transposed
 
-from ._architecture import OUTPUT, Architecture, Metadata, require_activation, require_off
+from ._architecture import OUTPUT, Architecture, Metadata, activation_metadata, require_off
 
 
 def _sizes(config: Config) -> dict[str, int]:
@@ -32,7 +32,6 @@ def _sizes(config: Config) -> dict[str, int]:
 
 
 def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_activation(config, ("gelu_new", "gelu_pytorch_tanh"), "activation_function")
     require_off(config, "scale_attn_by_inverse_layer_idx")
     require_off(config, "add_cross_attention")
     if not config.flag("scale_attn_weights", True):
@@ -44,6 +43,7 @@ def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
         "feed_forward_length": sizes["feed_forward"],
         "attention.head_count": sizes["heads"],
         "attention.layer_norm_epsilon": config.number("layer_norm_epsilon", low=0, high=1),
+        **activation_metadata(config, "gelu_pytorch_tanh", "activation_function"),
     }
 
 

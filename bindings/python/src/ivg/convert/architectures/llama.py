@@ -16,7 +16,6 @@ from ._architecture import (
     common_metadata,
     common_sizes,
     norm,
-    require_activation,
     window_metadata,
 )
 
@@ -41,7 +40,6 @@ def _sizes(config: Config) -> dict[str, int]:
 
 
 def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_activation(config, ("silu",))
     found = common_metadata(config, sizes)
     found["vocab_size"] = sizes["vocabulary"]
     found["rope.dimension_count"] = sizes["head"]

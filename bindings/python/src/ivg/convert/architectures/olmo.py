@@ -14,7 +14,6 @@ from ._architecture import (
     common_metadata,
     common_sizes,
     norm,
-    require_activation,
     require_off,
 )
 
@@ -23,7 +22,6 @@ _MLP = "layers.{layer}.mlp"
 
 
 def _olmo(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_activation(config, ("silu",))
     require_off(config, "attention_bias")
     found = common_metadata(config.with_defaults({**config.defaults, "rms_norm_eps": 0.0}), sizes)
     # Its norms have no weights and a fixed epsilon.
@@ -35,7 +33,6 @@ def _olmo(config: Config, sizes: Mapping[str, int]) -> Metadata:
 
 
 def _olmo2(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_activation(config, ("silu",))
     require_off(config, "attention_bias")
     return common_metadata(config, sizes)
 

@@ -16,7 +16,6 @@ from ._architecture import (
     common_metadata,
     common_sizes,
     norm,
-    require_activation,
 )
 
 _ATTENTION = "layers.{layer}.self_attn"
@@ -37,7 +36,6 @@ def _rotated(rope: Rope, sizes: Mapping[str, int]) -> int:
 
 
 def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_activation(config, ("silu",))
     rope = _rope(config)
     found = common_metadata(config, sizes, rope)
     del found["attention.key_length"], found["attention.value_length"]

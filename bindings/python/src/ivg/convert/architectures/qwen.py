@@ -14,7 +14,6 @@ from ._architecture import (
     common_metadata,
     common_sizes,
     norm,
-    require_activation,
     require_off,
     sliding_layers,
     window_metadata,
@@ -25,7 +24,6 @@ _MLP = "layers.{layer}.mlp"
 
 
 def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_activation(config, ("silu",))
     found = common_metadata(config, sizes)
     if config.text("model_type", "") == "qwen3":
         require_off(config, "attention_bias")
