@@ -10,8 +10,14 @@ extension ChatStyle {
 
   /// ChatML: with the tools of Qwen2.5, with a default system message (Qwen2, SmolLM2), and plain.
   private static let chatML = ChatStyle(
-    name: "ChatML", sources: [qwen25, withDefault, plain, plainDefined], user: chatMLTurn("user"),
-    assistant: chatMLTurn("assistant"), firstSystem: .turn(chatMLTurn("system")),
+    name: "ChatML",
+    sources: [
+      qwen25(call: #"{\"name\": <function-name>, \"arguments\": <args-json-object>}"#),
+      // As first published, with braces that were meant for a format string.
+      qwen25(call: #"{{\"name\": <function-name>, \"arguments\": <args-json-object>}}"#),
+      withDefault, plain, plainDefined,
+    ], user: chatMLTurn("user"), assistant: chatMLTurn("assistant"),
+    firstSystem: .turn(chatMLTurn("system")),
     laterSystem: .turn(chatMLTurn("system")), generation: chatMLTurn("assistant").before)
 
   static func chatMLTurn(_ role: String) -> ChatTurn {
@@ -40,7 +46,9 @@ extension ChatStyle {
     {% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}
     """#
 
-  private static let qwen25 = #"""
+  /// `call` says what the template tells the model of calls.
+  private static func qwen25(call: String) -> String {
+    #"""
     {%- if tools %}
         {{- '<|im_start|>system\n' }}
         {%- if messages[0]['role'] == 'system' %}
@@ -53,7 +61,7 @@ extension ChatStyle {
             {{- "\n" }}
             {{- tool | tojson }}
         {%- endfor %}
-        {{- "\n</tools>\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n" }}
+        {{- "\n</tools>\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n\#(call)\n</tool_call><|im_end|>\n" }}
     {%- else %}
         {%- if messages[0]['role'] == 'system' %}
             {{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}
@@ -96,4 +104,5 @@ extension ChatStyle {
         {{- '<|im_start|>assistant\n' }}
     {%- endif %}
     """#
+  }
 }

@@ -1,6 +1,6 @@
 """Writes chat-templates.json: what jinja2 makes of chat templates and messages, for the tests of `ChatTemplate`.
 
-usage: make_chat_templates.py SmolLM2-135M-Instruct.gguf Qwen2.5-Coder-0.5B-Instruct.gguf
+usage: make_chat_templates.py SmolLM2-135M-Instruct.gguf Qwen2.5-Coder-0.5B-Instruct.gguf Qwen2.5-Coder-1.5B-Instruct.gguf
 
 Needs gguf and jinja2 (3.1). The environment is that of transformers, as in bindings/python/src/ivg/_chat.py, but for
 `strftime_now`, which is left out so that templates name the date they have for that case. The folder chat-templates
@@ -114,8 +114,9 @@ def render(source: str, messages: list[tuple[str, str]], generation: bool) -> st
 
 
 def main() -> None:
-    smollm2, qwen = sys.argv[1:]
-    sources = {"SmolLM2": template_of(smollm2), "Qwen2.5-Coder": template_of(qwen), **WRITTEN}
+    # The file of 1.5B has the template as it was first published.
+    names = ("SmolLM2", "Qwen2.5-Coder", "Qwen2.5-Coder, first")
+    sources = {**dict(zip(names, map(template_of, sys.argv[1:]), strict=True)), **WRITTEN}
     sources |= {path.stem: path.read_text() for path in sorted((HERE / "chat-templates").glob("*.jinja"))}
     known = [
         {
