@@ -166,7 +166,8 @@ class Generator:
 
     def layout(self) -> str:
         """What Rust thinks of each struct and constant, and the address of each function."""
-        lines = [HEAD, "const STRUCTS: &[(&str, usize, &[(&str, usize)])] = &["]
+        lines = [HEAD, "type Struct = (&'static str, usize, &'static [(&'static str, usize)]);", ""]
+        lines += ["const STRUCTS: &[Struct] = &["]
         for name, fields in self.structs.items():
             offsets = [f'("{field.c_name}", offset_of!({name}, {field.name}))' for field in fields]
             lines += [f'    ("{name}", size_of::<{name}>(), &[{", ".join(offsets)}]),']

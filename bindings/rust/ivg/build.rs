@@ -4,8 +4,11 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if let Ok(folder) = std::env::var("DEP_IVG_LIB_DIR") {
-        println!("cargo:rustc-link-arg-tests=-Wl,-rpath,{folder}");
-        println!("cargo:rustc-link-arg-examples=-Wl,-rpath,{folder}");
+    let Ok(folder) = std::env::var("DEP_IVG_LIB_DIR") else { return };
+    // Cargo refuses the argument for a kind of target that the package does not have: outside of libivg's repository.
+    for (kind, sources) in [("tests", "tests"), ("examples", "../../../examples/rust")] {
+        if std::path::Path::new(sources).exists() {
+            println!("cargo:rustc-link-arg-{kind}=-Wl,-rpath,{folder}");
+        }
     }
 }

@@ -12,6 +12,7 @@
 #![allow(non_camel_case_types)]
 
 #[rustfmt::skip]
+#[allow(clippy::derivable_impls)] // the same form for every struct
 mod bindings;
 
 pub use bindings::*;

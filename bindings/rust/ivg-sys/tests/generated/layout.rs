@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Generated from ivg.h by generate_bindings.py: do not edit.
 
-const STRUCTS: &[(&str, usize, &[(&str, usize)])] = &[
+type Struct = (&'static str, usize, &'static [(&'static str, usize)]);
+
+const STRUCTS: &[Struct] = &[
     ("ivg_tensor_info", size_of::<ivg_tensor_info>(), &[("struct_size", offset_of!(ivg_tensor_info, struct_size)), ("dimension_count", offset_of!(ivg_tensor_info, dimension_count)), ("shape", offset_of!(ivg_tensor_info, shape)), ("offset", offset_of!(ivg_tensor_info, offset)), ("size", offset_of!(ivg_tensor_info, size)), ("name", offset_of!(ivg_tensor_info, name)), ("type", offset_of!(ivg_tensor_info, r#type))]),
     ("ivg_model_options", size_of::<ivg_model_options>(), &[("struct_size", offset_of!(ivg_model_options, struct_size)), ("reserved", offset_of!(ivg_model_options, reserved))]),
     ("ivg_model_info", size_of::<ivg_model_info>(), &[("struct_size", offset_of!(ivg_model_info, struct_size)), ("vocabulary_size", offset_of!(ivg_model_info, vocabulary_size)), ("context_length", offset_of!(ivg_model_info, context_length)), ("embedding_length", offset_of!(ivg_model_info, embedding_length)), ("layer_count", offset_of!(ivg_model_info, layer_count)), ("vocabulary_only", offset_of!(ivg_model_info, vocabulary_only)), ("begin_token", offset_of!(ivg_model_info, begin_token)), ("end_token", offset_of!(ivg_model_info, end_token)), ("adds_begin_token", offset_of!(ivg_model_info, adds_begin_token)), ("reserved", offset_of!(ivg_model_info, reserved)), ("parameter_count", offset_of!(ivg_model_info, parameter_count)), ("file_size", offset_of!(ivg_model_info, file_size)), ("path", offset_of!(ivg_model_info, path)), ("architecture", offset_of!(ivg_model_info, architecture)), ("name", offset_of!(ivg_model_info, name)), ("chat_template", offset_of!(ivg_model_info, chat_template))]),
