@@ -11,7 +11,7 @@ const NAMES: [&str; 2] = ["libivg.so", "libivg.so.0"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for name in ["IVG_LIB_DIR", "PKG_CONFIG", "PKG_CONFIG_PATH", "DOCS_RS"] {
+    for name in ["IVG_LIB_DIR", "PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "DOCS_RS"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
     if env::var_os("DOCS_RS").is_some() {

@@ -14,6 +14,8 @@ mod guidance;
 mod guides;
 mod hosted;
 mod log;
+#[cfg(doctest)]
+mod misuse;
 mod model;
 mod options;
 mod parts;

@@ -52,19 +52,6 @@ impl SessionOptions {
 ///
 /// What a request has computed for its prompt is reused by the next one that begins alike. A session may move to another
 /// thread, and serves one call at a time. It keeps its model alive.
-///
-/// ```compile_fail,E0277
-/// fn shared<T: Sync>() {}
-/// shared::<ivg::Session>(); // a session serves one thread at a time
-/// ```
-///
-/// ```compile_fail,E0499
-/// # fn misuse(session: &mut ivg::Session, options: &ivg::GenerateOptions) -> Result<(), ivg::Error> {
-/// let mut first = session.stream("one", options)?;
-/// let second = session.stream("two", options)?; // would drop the first request
-/// first.next();
-/// # Ok(()) }
-/// ```
 #[doc(alias = "ivg_session")]
 pub struct Session {
     core: Arc<Core>,
