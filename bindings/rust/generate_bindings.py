@@ -5,7 +5,7 @@
     python generate_bindings.py            # writes the files
     python generate_bindings.py --check    # exit status 1 if one is not up to date
 
-Needs what `bindings/python/generate_bindings.py` needs, which reads the header for both: pycparser and `cc -E`.
+Needs `pip install pycparser` and a C preprocessor (`cc -E`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 from pycparser import c_ast, c_parser
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "python"))
+sys.path.insert(0, str(HERE.parent))
 
-from generate_bindings import macros, number, preprocess  # noqa: E402
+from header import macros, number, preprocess  # noqa: E402
 
 BINDINGS = HERE / "ivg-sys" / "src" / "bindings.rs"
 LAYOUT = HERE / "ivg-sys" / "tests" / "generated" / "layout.rs"
@@ -68,7 +68,7 @@ class Generator:
             return f"[{self.type(node.type)}; {number(node.dim.value)}]"
         assert isinstance(node, c_ast.PtrDecl)
         if isinstance(node.type, c_ast.FuncDecl):
-            return f"Option<unsafe extern \"C\" fn{self.signature(node.type)}>"
+            return f'Option<unsafe extern "C" fn{self.signature(node.type)}>'
         mutability = "const" if "const" in node.type.quals else "mut"
         return f"*{mutability} {self.type(node.type)}"
 
@@ -86,7 +86,7 @@ class Generator:
     def field(self, declared: Any) -> Field:
         node, rust = declared.type, self.type(declared.type)
         if isinstance(node, c_ast.ArrayDecl):
-            element, size, zero = SCALARS[node.type.type.names[0]]
+            _, size, zero = SCALARS[node.type.type.names[0]]
             count = int(number(node.dim.value))
             return Field(declared.name, rust, size * count, size, f"[{zero}; {count}]")
         if isinstance(node, c_ast.TypeDecl):
@@ -103,7 +103,14 @@ class Generator:
 
     def struct(self, name: str, node: Any) -> None:
         if node.decls is None:
-            self.lines += ["", "#[repr(C)]", f"pub struct {name} {{", "    _data: [u8; 0],", "    _marker: Opaque,", "}"]
+            self.lines += [
+                "",
+                "#[repr(C)]",
+                f"pub struct {name} {{",
+                "    _data: [u8; 0],",
+                "    _marker: Opaque,",
+                "}",
+            ]
             return
         fields = [self.field(declared) for declared in node.decls]
         self.structs[name] = fields
@@ -185,8 +192,8 @@ def main() -> int:
     files = {BINDINGS: generator.bindings(), LAYOUT: generator.layout()}
     if "--check" in sys.argv[1:]:
         stale = [str(path) for path, text in files.items() if not path.exists() or path.read_text() != text]
-        for path in stale:
-            print(f"{path} is not up to date: run generate_bindings.py", file=sys.stderr)
+        for name in stale:
+            print(f"{name} is not up to date: run generate_bindings.py", file=sys.stderr)
         return 1 if stale else 0
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,11 @@ if python3 -c 'import pycparser' 2>/dev/null && have cc; then
 else
   echo "skip bindings.rs: no pycparser or no cc"
 fi
+if have ruff; then
+  ruff check --quiet --no-cache --config ../python/pyproject.toml ../header.py generate_bindings.py
+  ruff format --quiet --no-cache --check --config ../python/pyproject.toml ../header.py generate_bindings.py
+  ok "ruff"
+fi
 if cargo fmt --version >/dev/null 2>&1; then
   cargo fmt --all --check && ok "format"
 else
