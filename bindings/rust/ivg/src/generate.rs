@@ -16,7 +16,8 @@ use std::{fmt, ptr, slice};
 options! {
     /// How a request is generated.
     ///
-    /// Order within a step: banned tokens, guidance, repetition penalty, logits processor, temperature, top-k, top-p, min-p.
+    /// Order within a step: banned tokens, guidance, repetition penalty, logits processor, temperature, top-k, top-p,
+    /// min-p.
     ///
     /// ```
     /// let options = ivg::GenerateOptions::new().max_tokens(40).temperature(0.8).seed(1).stop_string("\n");

@@ -232,7 +232,7 @@ impl GuidanceBuilder {
     ///
     /// ```no_run
     /// let guidance = ivg::Guidance::builder()
-    ///     .scorer(1.0, |_prompt, answers| Ok(answers.iter().map(|answer| answer.text.matches('!').count() as f64).collect()))
+    ///     .scorer(1.0, |_prompt, answers| Ok(answers.iter().map(|answer| answer.text.len() as f64).collect()))
     ///     .search(ivg::Search::best_of(8))
     ///     .build();
     /// ```

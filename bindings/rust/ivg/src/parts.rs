@@ -44,7 +44,7 @@ options! {
     /// a text without it is a prompt of its own.
     ///
     /// ```
-    /// let value = ivg::Implicit::new().tuned_template("An enthusiastic review: {prompt}").untuned_template("A review: {prompt}");
+    /// let value = ivg::Implicit::new().tuned_template("A happy review: {prompt}").untuned_template("A review: {prompt}");
     /// ```
     #[doc(alias = "ivg_implicit_options")]
     pub struct Implicit {

@@ -41,7 +41,7 @@ options! {
 ///
 /// ```no_run
 /// # fn main() -> Result<(), ivg::Error> {
-/// let quantizer = ivg::Quantizer::new("model.F16.gguf", "model.Q4_K_M.gguf", "Q4_K_M", &ivg::QuantizeOptions::new())?;
+/// let quantizer = ivg::Quantizer::new("model.F16.gguf", "small.gguf", "Q4_K_M", &ivg::QuantizeOptions::new())?;
 /// for report in quantizer {
 ///     let report = report?;
 ///     println!("{} {:.0} %", report.tensor, 100.0 * report.done as f64 / report.total as f64);

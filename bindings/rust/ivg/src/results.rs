@@ -85,8 +85,8 @@ pub struct Candidate {
     pub log_probabilities: Vec<f32>,
     /// A token's log-probability under the base model alone; with `attribution`.
     pub base_log_probabilities: Option<Vec<f32>>,
-    /// A token's value by each guide, in the order they were added: the log-ratio of an implicit value, the Q of an explicit
-    /// one; NaN if not in hand. With `attribution`.
+    /// A token's value by each guide, in the order they were added: the log-ratio of an implicit value, the Q of an
+    /// explicit one; NaN if not in hand. With `attribution`.
     pub guide_values: Option<Vec<Vec<f32>>>,
 }
 

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 /// A sequence of evaluated tokens within a session, for hosts that bring their own loop.
 ///
-/// Sequences share the session's memory, keep it alive, and stay valid across its requests. Calls on them and on the session
-/// wait for each other.
+/// Sequences share the session's memory, keep it alive, and stay valid across its requests. Calls on them and on the
+/// session wait for each other.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), ivg::Error> {
@@ -43,7 +43,7 @@ impl Drop for Sequence {
 impl Sequence {
     pub(crate) fn create(session: &Arc<Core>, adapter: Option<&Adapter>) -> Result<Self, Error> {
         let adapter = adapter.map_or(ptr::null(), Adapter::raw);
-        let raw = session.read(|raw| {
+        let raw = session.enter(|raw| {
             // SAFETY: the session and the adapter are alive, and it is this thread's turn.
             create(|out, error| unsafe { sys::ivg_sequence_create(out, raw, adapter, error) })
         })?;
@@ -56,7 +56,7 @@ impl Sequence {
     /// `OutOfMemory`.
     #[doc(alias = "ivg_sequence_fork")]
     pub fn fork(&mut self) -> Result<Self, Error> {
-        let raw = self.session.read(|_| {
+        let raw = self.session.enter(|_| {
             // SAFETY: the sequence is alive, and it is this thread's turn.
             create(|out, error| unsafe { sys::ivg_sequence_fork(out, self.raw.as_ptr(), error) })
         })?;
@@ -66,8 +66,8 @@ impl Sequence {
     /// Appends tokens and computes their states.
     ///
     /// # Errors
-    /// `InvalidArgument` for an id outside the vocabulary; `ContextFull`, `OutOfMemory`, `Cancelled`: all leave the sequence
-    /// as it was.
+    /// `InvalidArgument` for an id outside the vocabulary; `ContextFull`, `OutOfMemory`, `Cancelled`: all leave the
+    /// sequence as it was.
     #[doc(alias = "ivg_sequence_evaluate")]
     pub fn evaluate(&mut self, tokens: &[Token]) -> Result<(), Error> {
         self.session.call(|_, error| {
@@ -83,7 +83,7 @@ impl Sequence {
     /// `InvalidArgument` if it has fewer.
     #[doc(alias = "ivg_sequence_truncate")]
     pub fn truncate(&mut self, length: usize) -> Result<(), Error> {
-        self.session.read(|_| {
+        self.session.enter(|_| {
             // SAFETY: the sequence is alive, and it is this thread's turn.
             call(|error| unsafe { sys::ivg_sequence_truncate(self.raw.as_ptr(), length, error) })
         })?;
@@ -98,7 +98,7 @@ impl Sequence {
     #[allow(clippy::len_without_is_empty)] // it is fallible
     pub fn len(&self) -> Result<usize, Error> {
         // SAFETY: the sequence is alive, and it is this thread's turn.
-        self.session.read(|_| Ok(unsafe { sys::ivg_sequence_length(self.raw.as_ptr()) }))
+        self.session.enter(|_| Ok(unsafe { sys::ivg_sequence_length(self.raw.as_ptr()) }))
     }
 
     /// The raw logits after the last evaluated token, one for each token of the vocabulary.
@@ -108,7 +108,7 @@ impl Sequence {
     #[doc(alias = "ivg_sequence_logits")]
     pub fn logits(&mut self) -> Result<&[f32], Error> {
         let (mut logits, mut count) = (ptr::null(), 0);
-        self.session.read(|_| {
+        self.session.enter(|_| {
             // SAFETY: the sequence is alive, and it is this thread's turn.
             call(|error| unsafe { sys::ivg_sequence_logits(self.raw.as_ptr(), &mut logits, &mut count, error) })
         })?;

@@ -111,8 +111,8 @@ impl Core {
         }
     }
 
-    /// Reads results while nothing else runs. No closures of the host run in it.
-    pub(crate) fn read<Out>(
+    /// Makes calls in which no closures of the host run.
+    pub(crate) fn enter<Out>(
         &self,
         function: impl FnOnce(*mut sys::ivg_session) -> Result<Out, Error>,
     ) -> Result<Out, Error> {
@@ -197,11 +197,12 @@ impl Session {
     pub fn stream(&mut self, prompt: impl AsRef<[u8]>, options: &GenerateOptions) -> Result<Stream<'_>, Error> {
         let prompt = prompt.as_ref();
         options.with_raw(|raw| {
-            self.core.call(|session, error| {
+            self.core.enter(|session| {
                 let (start, length) = (prompt.as_ptr().cast(), prompt.len());
+                let guidance = options.raw_guidance();
                 // SAFETY: all pointers are to living values, which are copied, but for the logits processor, which is kept
                 // below until another request has begun.
-                unsafe { sys::ivg_session_begin(session, start, length, raw, options.raw_guidance(), error) }
+                call(|error| unsafe { sys::ivg_session_begin(session, start, length, raw, guidance, error) })
             })
         })?;
         let mut kept = self.core.logits_processor.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,7 +220,7 @@ impl Session {
     #[doc(alias = "ivg_session_candidate")]
     #[doc(alias = "ivg_session_nudges")]
     pub fn completion(&mut self) -> Result<Completion, Error> {
-        self.core.read(|session| {
+        self.core.enter(|session| {
             // SAFETY: it is this thread's turn.
             unsafe { read_completion(session) }
         })
@@ -232,7 +233,7 @@ impl Session {
     #[doc(alias = "ivg_session_timings")]
     pub fn timings(&self) -> Result<Timings, Error> {
         let mut timings = sys::ivg_timings::default();
-        self.core.read(|session| {
+        self.core.enter(|session| {
             // SAFETY: the session is alive and `timings` as large as it says.
             call(|error| unsafe { sys::ivg_session_timings(session, &mut timings, error) })
         })?;
