@@ -36,14 +36,16 @@ fn a_scorer_ranks_answers() {
     let list = seen.clone();
     let guidance = scored(move |prompt, answers| {
         assert_eq!(prompt, "Once ü");
-        list.lock().unwrap().push(answers.len());
+        list.lock().unwrap().push((answers.len(), answers.iter().all(|answer| answer.finished)));
         Ok(answers.iter().map(|answer| answer.text.len() as f64).collect())
     });
     let mut session = session(&tiny());
     let found = session.generate("Once ü", &tokens(12).guidance(&guidance)).unwrap();
     assert_eq!(found.score, found.text.len() as f64);
     assert!(found.candidates[0].score >= found.candidates[1].score);
-    assert!(seen.lock().unwrap().iter().all(|&count| count <= 4));
+    let calls = std::mem::take(&mut *seen.lock().unwrap()); // after each chunk; the last finds all rows at max_tokens
+    assert!(calls.len() == 3 && calls.iter().all(|call| call.0 <= 4), "{calls:?}");
+    assert_eq!(calls.iter().map(|call| call.1).collect::<Vec<_>>(), [false, false, true]);
     let scores = session.score(&guidance, "Once ü", &["four", ""]).unwrap();
     assert_eq!(scores, [4.0, 0.0]);
 }
