@@ -43,6 +43,8 @@ if have ruff; then
   ruff check --quiet --no-cache --config ../python/pyproject.toml ../header.py generate_bindings.py
   ruff format --quiet --no-cache --check --config ../python/pyproject.toml ../header.py generate_bindings.py
   ok "ruff"
+else
+  echo "skip ruff: not installed"
 fi
 if cargo fmt --version >/dev/null 2>&1; then
   cargo fmt --all --check && ok "format"
