@@ -33,7 +33,6 @@
 #include <vector>
 
 namespace ivg {
-
 /// What a failed call throws: its status, and as what() one sentence for a person.
 class error : public std::runtime_error {
  public:
@@ -251,7 +250,6 @@ class steps {
   };
   iterator begin() { return ++iterator(this); }
   iterator end() const noexcept { return iterator(); }
-
  private:
   ivg_session *session_;
   step step_;
