@@ -107,12 +107,15 @@ installing() {
   check "uninstall: of nothing" fails 1 'there is no ivg in' setup uninstall PREFIX="$work/x"
   check "install: nothing was written" test ! -e "$work/x"
 
+  # As packages for systems of several architectures are made.
+  local libdir
+  libdir="lib/$(gcc -print-multiarch)"
   stage="$work/the stage"
-  check "install: into DESTDIR, for a system of several architectures" \
-    installs /usr "$stage" lib/x86_64-linux-gnu DESTDIR="$stage" LIBDIR=/usr/lib/x86_64-linux-gnu
+  check "install: into DESTDIR" installs /usr "$stage" "$libdir" DESTDIR="$stage" LIBDIR="/usr/$libdir"
   check "install: the stage names no folder" names_nothing "$stage"
-  check "install: the stage is usable" consumer_pkg_config gcc "$stage/usr/lib/x86_64-linux-gnu" c
-  check "uninstall: from DESTDIR" uninstalls "$stage" PREFIX=/usr DESTDIR="$stage" LIBDIR=lib/x86_64-linux-gnu
+  check "pkg-config: gcc, from DESTDIR" consumer_pkg_config gcc "$stage/usr/$libdir" c
+  if have cmake; then check "CMake: gcc and g++, from DESTDIR" consumer_cmake gcc g++ "$stage/usr"; fi
+  check "uninstall: from DESTDIR" uninstalls "$stage" PREFIX=/usr DESTDIR="$stage" LIBDIR="$libdir"
 
   prefix="$work/a prefix"
   check "install: into a folder with a space" installs "$prefix" "" lib

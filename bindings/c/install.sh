@@ -15,6 +15,7 @@
 # moved. Each file appears whole: it is written beside its place and renamed. Man pages are made by python3 from the
 # header; without it they are left out. uninstall takes away what install has put there, for the version that it finds.
 set -euo pipefail
+umask 022 # folders that come about on the way are for all to read
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Introduces usage on a small device: one thread, a budget of memory that is asked for before anything is
- * taken, and a cold start. Says what it took. The file is mapped: its pages are the system's, which takes them
- * back when it is short; the budget is about all else.
+ * Introduces usage on a small device: one thread, a budget of memory, and what a request will take, asked for
+ * before anything is taken. Says how long the first token took, and how much memory. The file is mapped: its
+ * pages are the system's, which takes them back when it is short; the budget is about all else.
  *
  *     cc -std=c11 edge.c -o edge $(pkg-config --cflags --libs ivg)
  *     ./edge model.gguf 64 "The weather today"           (64 MiB)
