@@ -3,7 +3,7 @@
  * Introduces usage of libivg from C: opens a model, streams a continuation of a prompt, and reports every
  * error.
  *
- *     cc -std=c11 generate.c -o generate -livg
+ *     cc -std=c11 generate.c -o generate $(pkg-config --cflags --libs ivg)
  *     ./generate model.gguf "Once upon a time"
  */
 #include <ivg.h>
@@ -31,13 +31,11 @@ int main(int count, char **arguments) {
 
   if (status == IVG_OK) printf("%s", prompt);
   ivg_step step = {.struct_size = sizeof step};
-  while (status == IVG_OK) {
-    status = ivg_session_next(session, &step, &error);
-    if (status != IVG_OK) break; /* IVG_DONE, or an error */
+  while (status == IVG_OK && (status = ivg_session_next(session, &step, &error)) == IVG_OK) {
     fwrite(step.text, 1, step.text_length, stdout);
     fflush(stdout);
   }
-  printf("\n");
+  if (status == IVG_DONE) printf("\n");
 
   if (status < 0) fprintf(stderr, "%s: %s\n", ivg_status_string(status), ivg_error_message(error));
   ivg_error_free(error); /* in any order; NULL is fine */

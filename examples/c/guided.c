@@ -3,7 +3,7 @@
  * Introduces usage of guidance from C: an implicit value from one model under two prompts steers every token,
  * and ranks the rows of a chunk-level beam search (W 2, K 2, L 10).
  *
- *     cc -std=c11 guided.c -o guided -livg
+ *     cc -std=c11 guided.c -o guided $(pkg-config --cflags --libs ivg)
  *     ./guided model.gguf "The film was"
  */
 #include <ivg.h>
@@ -38,14 +38,20 @@ int main(int count, char **arguments) {
     status = ivg_session_begin(session, prompt, strlen(prompt), &options, guidance, &error);
 
   ivg_step step = {.struct_size = sizeof step};
-  while (status == IVG_OK && (status = ivg_session_next(session, &step, &error)) == IVG_OK)
-    fwrite(step.text, 1, step.text_length, stdout), fflush(stdout);
-  printf("\n");
+  while (status == IVG_OK && (status = ivg_session_next(session, &step, &error)) == IVG_OK) {
+    fwrite(step.text, 1, step.text_length, stdout);
+    fflush(stdout);
+  }
+  if (status == IVG_DONE) printf("\n");
 
   /* Rows that were kept, best first, with their scores. */
+  ivg_result result = {.struct_size = sizeof result};
+  if (status == IVG_DONE) status = ivg_session_result(session, &result, &error);
   ivg_candidate row = {.struct_size = sizeof row};
-  for (uint32_t i = 0; status == IVG_DONE && ivg_session_candidate(session, i, &row, NULL) == IVG_OK; i++)
-    printf("%u: score %.3f, %zu tokens\n", i, row.score, row.token_count);
+  for (uint32_t i = 0; status == IVG_OK && i < result.candidate_count; i++) {
+    status = ivg_session_candidate(session, i, &row, &error);
+    if (status == IVG_OK) printf("%u: score %.3f, %zu tokens\n", i, row.score, row.token_count);
+  }
 
   if (status < 0) fprintf(stderr, "%s: %s\n", ivg_status_string(status), ivg_error_message(error));
   ivg_error_free(error);
