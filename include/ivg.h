@@ -295,7 +295,7 @@ enum {
  * of a result, are told by IVG_TOKENIZE_CONTINUES and IVG_DETOKENIZE_CONTINUES. Generated text keeps its spaces always.
  *
  * Writes up to `capacity` ids to `tokens` (NULL allowed with capacity 0) and sets `*count` to the full number.
- * `flags`: IVG_TOKENIZE_...; prompts are tokenised with both.
+ * `flags`: IVG_TOKENIZE_...; prompts are tokenised with SPECIAL and BEGIN.
  * Returns: IVG_OK, or BUFFER_TOO_SMALL if `*count` > `capacity`. Threads: const. */
 IVG_API IVG_MUST_USE ivg_status ivg_model_tokenize(const ivg_model *model, const char *text, size_t text_length,
                                                    uint32_t flags, int32_t *IVG_NULLABLE tokens,
@@ -666,7 +666,7 @@ IVG_API IVG_MUST_USE ivg_status ivg_session_next(ivg_session *session, ivg_step 
 
 /* ivg_memory_required(): bytes that a session with one such request takes beside the mapped files. Since 0.1.
  *
- * `prompt_token_count`: tokens of the longest prompt. The figure is an upper bound, and what begin compares with the
+ * `prompt_token_count`: tokens of the longest prompt, as ivg_model_tokenize gives them with SPECIAL and BEGIN. The figure is an upper bound, and what begin compares with the
  * budget. `session`, `options`, `guidance` may be NULL.
  * Threads: const. */
 IVG_API IVG_MUST_USE ivg_status ivg_memory_required(const ivg_model *model,
@@ -788,6 +788,24 @@ IVG_API void ivg_sequence_free(ivg_sequence *IVG_NULLABLE sequence) IVG_NOEXCEPT
 IVG_API IVG_MUST_USE ivg_status ivg_sequence_evaluate(ivg_sequence *sequence, const int32_t *tokens,
                                                       size_t count,
                                                       ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
+
+/* Tokens to append to a sequence. Fixed for ever: arrays of it have no struct_size. Since 0.1. */
+typedef struct ivg_sequence_extension {
+  ivg_sequence *sequence;
+  const int32_t *IVG_NULLABLE tokens; /* [token_count]; NULL only if there are none */
+  size_t token_count;                 /* 0: the sequence stays as it is             */
+} ivg_sequence_extension;
+
+/* ivg_sequence_evaluate_batch(): ivg_sequence_evaluate() for several sequences of one session, in one pass over the
+ * weights for all of them. Since 0.1.
+ *
+ * Users with an adapter each, or the branches of a search, cost little more together than one alone; the logits are the same
+ * bits. A sequence may occur once.
+ * Returns: as ivg_sequence_evaluate(); INVALID_ARGUMENT too for sequences of different sessions. On an error all
+ * sequences are as they were. */
+IVG_API IVG_MUST_USE ivg_status ivg_sequence_evaluate_batch(const ivg_sequence_extension *extensions,
+                                                            size_t count,
+                                                            ivg_error *IVG_NULLABLE *IVG_NULLABLE error) IVG_NOEXCEPT;
 
 /* ivg_sequence_truncate(): forgets all but the first `length` tokens. Since 0.1.
  * Returns: IVG_OK; INVALID_ARGUMENT if it has fewer. Logits are gone until the next evaluate. */

@@ -54,8 +54,30 @@ public func ivg_sequence_evaluate(
   _ error: UnsafeMutablePointer<OpaquePointer?>?
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
-    try SequenceHandle.of(sequence).sequence.evaluate(
-      Input.array(tokens, count, "count"))
+    try SequenceHandle.of(sequence).sequence.evaluate(Input.array(tokens, count, "count"))
+    return ivg_status(IVG_OK)
+  }
+}
+
+@_cdecl("ivg_sequence_evaluate_batch") @implementation
+public func ivg_sequence_evaluate_batch(
+  _ extensions: UnsafePointer<ivg_sequence_extension>, _ count: Int,
+  _ error: UnsafeMutablePointer<OpaquePointer?>?
+) -> ivg_status {
+  boundary(error) { () throws(IVGError) in
+    var parts: [EvaluatedSequence.Extension] = []
+    for (index, part) in try Input.array(extensions, count, "count").enumerated() {
+      let name = "token_count of sequence \(index)"
+      let tokens =
+        try part.tokens.map { tokens throws(IVGError) in
+          try Input.array(tokens, part.token_count, name)
+        } ?? UnsafeBufferPointer(start: nil, count: 0)
+      guard part.tokens != nil || part.token_count == 0 else {
+        throw IVGError(.invalidArgument, "\(name) is \(part.token_count), but tokens is NULL")
+      }
+      parts.append(.init(SequenceHandle.of(part.sequence).sequence, tokens))
+    }
+    try EvaluatedSequence.evaluate(parts)
     return ivg_status(IVG_OK)
   }
 }

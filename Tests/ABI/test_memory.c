@@ -182,6 +182,30 @@ static void the_figure_is_enough(void) {
   }
 }
 
+/* A context of just the prompt and the answer, whether the file adds a token before a prompt or not. */
+static void a_context_that_just_fits(void) {
+  static const char *const names[] = {"tiny-llama.gguf", "tiny-qwen2.gguf", "architectures/gemma3.gguf"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    ivg_model *own = open_model(fixture(names[i]));
+    int32_t tokens[64];
+    size_t count = 0;
+    EXPECT(IVG_OK, ivg_model_tokenize(own, "a reader", 8, 3, tokens, 64, &count, &error));
+    ivg_session_options options = {.struct_size = sizeof options, .context_length = (uint32_t)count + 8};
+    ivg_generate_options request = {.struct_size = sizeof request, .max_tokens = 8};
+    uint64_t required = 0;
+    EXPECT(IVG_OK, ivg_memory_required(own, &options, &request, NULL, count, &required, &error));
+    options.memory_budget = required;
+    ivg_session *session = NULL;
+    REQUIRE_OK(ivg_session_create(&session, own, &options, &error));
+    EXPECT(IVG_OK, ivg_session_begin(session, "a reader", 8, &request, NULL, &error));
+    ivg_session_free(session);
+    request.max_tokens++;
+    options.memory_budget = 0;
+    EXPECT(IVG_ERROR_CONTEXT_FULL, ivg_memory_required(own, &options, &request, NULL, count, &required, &error));
+    ivg_model_free(own);
+  }
+}
+
 static void numbers_without_bounds(void) {
   uint64_t bytes = 7;
   ivg_generate_options request = {.struct_size = sizeof request, .max_tokens = UINT32_MAX};
@@ -249,6 +273,7 @@ int main(void) {
   model = open_model(fixture("tiny-llama.gguf"));
   RUN(a_budget_that_is_too_small);
   RUN(the_figure_is_enough);
+  RUN(a_context_that_just_fits);
   RUN(numbers_without_bounds);
   RUN(as_many_rows_as_there_may_be);
   RUN(sequences_and_the_budget);

@@ -132,6 +132,72 @@ static void errors_leave_it_as_it_was(void) {
 }
 
 /* A request, plain and guided, is not disturbed by sequences between its steps, nor they by it. */
+/* Sequences of several lengths and adapters, in one pass at each step: the bits of each alone. */
+static void a_batch_gives_the_bits_of_each_alone(void) {
+  enum { ROWS = 5 };
+  float expected[VOCABULARY], found[VOCABULARY];
+  ivg_sequence *rows[ROWS];
+  ivg_sequence_extension batch[ROWS];
+  size_t done[ROWS] = {0};
+  for (size_t i = 0; i < ROWS; i++) rows[i] = new_sequence(i % 2 ? adapter : NULL);
+  for (size_t step = 0; step < 6; step++) {
+    for (size_t i = 0; i < ROWS; i++) {
+      /* A prompt beside single tokens, and now and then nothing. */
+      size_t count = step == i ? 20 + 7 * i : (step + i) % 3 == 0 ? 0 : 1;
+      batch[i] = (ivg_sequence_extension){rows[i], count ? tokens + done[i] : NULL, count};
+      done[i] += count;
+    }
+    EXPECT(IVG_OK, ivg_sequence_evaluate_batch(batch, ROWS, &error));
+    for (size_t i = 0; i < ROWS; i++) {
+      CHECK(ivg_sequence_length(rows[i]) == done[i]);
+      if (done[i] == 0) continue;
+      expected_logits(i % 2 ? adapter : NULL, done[i], expected);
+      logits_of(rows[i], found);
+      CHECK(memcmp(expected, found, sizeof found) == 0);
+    }
+  }
+  EXPECT(IVG_OK, ivg_sequence_evaluate_batch(batch, 0, &error));
+  for (size_t i = 0; i < ROWS; i++) ivg_sequence_free(rows[i]);
+}
+
+static void a_batch_that_fails_leaves_all_as_they_were(void) {
+  float before[2][VOCABULARY], after[VOCABULARY];
+  ivg_session *other = NULL;
+  EXPECT(IVG_OK, ivg_session_create(&other, model, NULL, &error));
+  ivg_sequence *a = new_sequence(NULL), *b = new_sequence(adapter), *strange = NULL;
+  EXPECT(IVG_OK, ivg_sequence_create(&strange, other, NULL, &error));
+  EXPECT(IVG_OK, ivg_sequence_evaluate_batch((ivg_sequence_extension[]){{a, tokens, 40}, {b, tokens, 3}}, 2, &error));
+  logits_of(a, before[0]);
+  logits_of(b, before[1]);
+  const int32_t bad[] = {1, VOCABULARY};
+  static int32_t many[4096];
+  struct {
+    ivg_sequence_extension batch[2];
+    ivg_status status;
+    const char *words;
+  } cases[] = {
+      {{{a, tokens, 2}, {b, bad, 2}}, IVG_ERROR_INVALID_ARGUMENT, "token 320"},
+      {{{a, tokens, 2}, {a, tokens, 2}}, IVG_ERROR_INVALID_ARGUMENT, "sequence 1 is the same as sequence 0"},
+      {{{a, tokens, 2}, {strange, tokens, 2}}, IVG_ERROR_INVALID_ARGUMENT, "another session"},
+      {{{a, tokens, 2}, {b, many, 4096}}, IVG_ERROR_CONTEXT_FULL, "4096 more exceed the context"},
+      {{{a, tokens, 2}, {b, tokens, SIZE_MAX}}, IVG_ERROR_INVALID_ARGUMENT, "token_count of sequence 1"},
+      {{{a, tokens, 2}, {b, NULL, 2}}, IVG_ERROR_INVALID_ARGUMENT, "tokens is NULL"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+    EXPECT_ERROR(cases[i].status, cases[i].words, ivg_sequence_evaluate_batch(cases[i].batch, 2, &error));
+  ivg_session_cancel(session);
+  EXPECT(IVG_ERROR_CANCELLED, ivg_sequence_evaluate_batch((ivg_sequence_extension[]){{a, tokens, 9}}, 1, &error));
+  CHECK(ivg_sequence_length(a) == 40 && ivg_sequence_length(b) == 3);
+  logits_of(a, after);
+  CHECK(memcmp(before[0], after, sizeof after) == 0);
+  logits_of(b, after);
+  CHECK(memcmp(before[1], after, sizeof after) == 0);
+  ivg_sequence_free(a);
+  ivg_sequence_free(b);
+  ivg_sequence_free(strange);
+  ivg_session_free(other);
+}
+
 static void beside_a_request(void) {
   static const char prompt[] = "The value of a text is";
   float expected[VOCABULARY], found[VOCABULARY];
@@ -219,6 +285,8 @@ int main(void) {
     RUN(forks_go_their_own_ways);
     RUN(truncating_rolls_back);
     RUN(errors_leave_it_as_it_was);
+    RUN(a_batch_gives_the_bits_of_each_alone);
+    RUN(a_batch_that_fails_leaves_all_as_they_were);
     RUN(beside_a_request);
     RUN(a_sequence_outlives_its_session_handle);
     RUN(adapters_of_other_models_do_not_fit);

@@ -10,6 +10,8 @@ struct Request {
     var model: LanguageModel
     var adapter: Adapter?
     var prompt: [Int32]
+    /// Whether the prompt stands alone, without a template around it.
+    var isBare: Bool
     var isTextual: Bool
     var needsLogits = false
     var needsLogProbabilities = false
@@ -243,8 +245,8 @@ struct Request {
     if isTextual, scores { _ = try model.trunk(for: "scoring by text") }
     return TrackPlan(
       model: model, adapter: guide.adapter,
-      prompt: try tokens(
-        PromptTemplate.fill(guide.template, prompt: prompt), model), isTextual: isTextual)
+      prompt: try tokens(PromptTemplate.fill(guide.template, prompt: prompt), model),
+      isBare: guide.template == nil, isTextual: isTextual)
   }
 
   private func tokens(_ text: [UInt8], _ model: LanguageModel) throws(IVGError) -> [Int32] {

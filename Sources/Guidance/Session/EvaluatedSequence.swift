@@ -50,26 +50,44 @@ package final class EvaluatedSequence {
     session.sequencePages += engine.usedPages - before
   }
 
-  /// Appends tokens and keeps the logits after the last.
-  ///
-  /// Throws `.invalidArgument`, `.contextFull`, `.outOfMemory`, `.cancelled`; the sequence is then as
-  /// it was.
+  /// Appends tokens to this sequence alone.
   package func evaluate(_ tokens: UnsafeBufferPointer<Int32>) throws(IVGError) {
-    if session.cancel.take() { throw IVGError(.cancelled, "cancelled") }
-    guard !tokens.isEmpty else { return }
-    guard tokens.count <= engine.contextLength - length else {
-      throw IVGError(
-        .contextFull,
-        "the sequence has \(length) tokens; \(tokens.count) more exceed the context of "
-          + "\(engine.contextLength) tokens")
+    try Self.evaluate([Extension(self, tokens)])
+  }
+
+  /// A sequence and the tokens to append to it.
+  package struct Extension {
+    let sequence: EvaluatedSequence
+    let tokens: UnsafeBufferPointer<Int32>
+
+    package init(_ sequence: EvaluatedSequence, _ tokens: UnsafeBufferPointer<Int32>) {
+      self.sequence = sequence
+      self.tokens = tokens
     }
-    try session.reserveSequencePages(tokens.count / Engine.tokensPerPage + 2, on: engine)
+  }
+
+  /// Appends tokens to sequences of one session, in one pass over the weights for all of them, and keeps the
+  /// logits after the last token of each. A sequence without new tokens stays as it is.
+  ///
+  /// Throws `.invalidArgument`, `.contextFull`, `.outOfMemory`, `.cancelled`; all sequences are then as
+  /// they were.
+  package static func evaluate(_ extensions: [Extension]) throws(IVGError) {
+    guard let first = extensions.first?.sequence else { return }
+    let (session, engine) = (first.session, first.engine)
+    try check(extensions)
+    if session.cancel.take() { throw IVGError(.cancelled, "cancelled") }
+    let wanted = extensions.filter { !$0.tokens.isEmpty }
+    guard !wanted.isEmpty else { return }
+    let pages = wanted.reduce(0) { $0 + $1.tokens.count / Engine.tokensPerPage + 2 }
+    try session.reserveSequencePages(pages, on: engine)
     session.generation?.forgetLogits(of: engine)
-    try engine.reserve(logitRows: 1, results: 0)
+    try engine.reserve(logitRows: wanted.count, results: 0)
     let before = engine.usedPages
     defer { session.sequencePages += engine.usedPages - before }
-    for token in tokens { try engine.append(token, to: sequence) }
-    let row = engine.wantLogits()
+    for part in wanted {
+      for token in part.tokens { try engine.append(token, to: part.sequence.sequence) }
+      _ = engine.wantLogits()
+    }
     session.clock?.start()
     do {
       try engine.run(cancel: session.cancel)
@@ -77,8 +95,29 @@ package final class EvaluatedSequence {
       if error.kind == .cancelled { _ = session.cancel.take() }
       throw error
     }
-    last.pointer.update(from: engine.logits(row: row), count: last.count)
-    hasLogits = true
+    for (row, part) in wanted.enumerated() {
+      part.sequence.last.pointer.update(from: engine.logits(row: row), count: first.last.count)
+      part.sequence.hasLogits = true
+    }
+  }
+
+  private static func check(_ extensions: [Extension]) throws(IVGError) {
+    let session = extensions[0].sequence.session
+    for (index, part) in extensions.enumerated() {
+      let sequence = part.sequence
+      guard sequence.session === session else {
+        throw IVGError(.invalidArgument, "sequence \(index) belongs to another session than the first")
+      }
+      if let same = extensions[..<index].firstIndex(where: { $0.sequence === sequence }) {
+        throw IVGError(.invalidArgument, "sequence \(index) is the same as sequence \(same)")
+      }
+      guard part.tokens.count <= sequence.engine.contextLength - sequence.length else {
+        throw IVGError(
+          .contextFull,
+          "the sequence has \(sequence.length) tokens; \(part.tokens.count) more exceed the context of "
+            + "\(sequence.engine.contextLength) tokens")
+      }
+    }
   }
 
   /// Forgets all but the first `length` tokens.

@@ -29,7 +29,7 @@ package struct MemoryPlan {
       for index in request.tracks.indices { try add(request, index, nudging, options, promptCount) }
     }
     for track in request.tracks where track.isNeeded && request.nudging == nil {
-      let prompt = track.prompt.count + (promptCount ?? 0)
+      let prompt = Self.promptLength(track, promptCount)
       guard case .file(let model) = track.model.source, let trunk = model.trunk else {
         try Self.checkHosted(track, prompt, maximum)
         bytes += slots * track.model.outputSize * 4
@@ -85,7 +85,7 @@ package struct MemoryPlan {
   ) throws(IVGError) {
     let track = request.tracks[index]
     let maximum = request.options.maximumTokens
-    let prompt = track.prompt.count + (promptCount ?? 0)
+    let prompt = Self.promptLength(track, promptCount)
     let perToken = request.tracks[1].isTextual ? 16 : 4
     let context: Int
     switch track.model.source {
@@ -115,6 +115,12 @@ package struct MemoryPlan {
       part.sequences += group
     }
     if let known { trunks[known] = part } else { trunks.append(part) }
+  }
+
+  /// Tokens of a track's prompt: its own, or at most, if the request's prompt is to have `count` tokens.
+  private static func promptLength(_ track: Request.TrackPlan, _ count: Int?) -> Int {
+    guard let count else { return track.prompt.count }
+    return track.isBare ? max(count, 1) : track.prompt.count + count
   }
 
   private static func checkHosted(_ track: Request.TrackPlan, _ prompt: Int, _ maximum: Int)

@@ -465,6 +465,17 @@ class ivg_span(Structure):
 class ivg_sequence(Structure):
     """Opaque."""
 
+
+class ivg_sequence_extension(Structure):
+    sequence: Any
+    tokens: Any
+    token_count: int
+    _fields_ = (
+        ("sequence", POINTER(ivg_sequence)),
+        ("tokens", POINTER(c_int32)),
+        ("token_count", c_size_t),
+    )
+
 IVG_SCORE_ENDED = 1
 
 
@@ -798,6 +809,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "ivg_sequence_fork": (c_int32, [POINTER(POINTER(ivg_sequence)), POINTER(ivg_sequence), POINTER(POINTER(ivg_error))]),
     "ivg_sequence_free": (None, [POINTER(ivg_sequence)]),
     "ivg_sequence_evaluate": (c_int32, [POINTER(ivg_sequence), POINTER(c_int32), c_size_t, POINTER(POINTER(ivg_error))]),
+    "ivg_sequence_evaluate_batch": (c_int32, [POINTER(ivg_sequence_extension), c_size_t, POINTER(POINTER(ivg_error))]),
     "ivg_sequence_truncate": (c_int32, [POINTER(ivg_sequence), c_size_t, POINTER(POINTER(ivg_error))]),
     "ivg_sequence_length": (c_size_t, [POINTER(ivg_sequence)]),
     "ivg_sequence_logits": (c_int32, [POINTER(ivg_sequence), POINTER(POINTER(c_float)), POINTER(c_size_t), POINTER(POINTER(ivg_error))]),

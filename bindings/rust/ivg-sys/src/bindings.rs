@@ -794,6 +794,32 @@ pub struct ivg_sequence {
     _marker: Opaque,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ivg_sequence_extension {
+    pub sequence: *mut ivg_sequence,
+    pub tokens: *const i32,
+    pub token_count: usize,
+}
+
+impl Default for ivg_sequence_extension {
+    fn default() -> Self {
+        Self {
+            sequence: ptr::null_mut(),
+            tokens: ptr::null(),
+            token_count: 0,
+        }
+    }
+}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    assert!(mem::offset_of!(ivg_sequence_extension, sequence) == 0);
+    assert!(mem::offset_of!(ivg_sequence_extension, tokens) == 8);
+    assert!(mem::offset_of!(ivg_sequence_extension, token_count) == 16);
+    assert!(mem::size_of::<ivg_sequence_extension>() == 24);
+};
+
 pub const IVG_SCORE_ENDED: u32 = 1;
 
 #[repr(C)]
@@ -1320,6 +1346,7 @@ extern "C" {
     pub fn ivg_sequence_fork(out: *mut *mut ivg_sequence, source: *mut ivg_sequence, error: *mut *mut ivg_error) -> ivg_status;
     pub fn ivg_sequence_free(sequence: *mut ivg_sequence);
     pub fn ivg_sequence_evaluate(sequence: *mut ivg_sequence, tokens: *const i32, count: usize, error: *mut *mut ivg_error) -> ivg_status;
+    pub fn ivg_sequence_evaluate_batch(extensions: *const ivg_sequence_extension, count: usize, error: *mut *mut ivg_error) -> ivg_status;
     pub fn ivg_sequence_truncate(sequence: *mut ivg_sequence, length: usize, error: *mut *mut ivg_error) -> ivg_status;
     pub fn ivg_sequence_length(sequence: *const ivg_sequence) -> usize;
     pub fn ivg_sequence_logits(sequence: *mut ivg_sequence, logits: *mut *const f32, count: *mut usize, error: *mut *mut ivg_error) -> ivg_status;
