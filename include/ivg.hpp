@@ -143,6 +143,7 @@ using session_options = detail::sized<ivg_session_options>;
 using generate_options = detail::sized<ivg_generate_options>;
 using model_info = detail::sized<ivg_model_info>;
 using result = detail::sized<ivg_result>;
+using timings = detail::sized<ivg_timings>;
 using step = detail::with_text<ivg_step>;
 using candidate = detail::with_text<ivg_candidate>;
 using sequence = detail::owner<ivg_sequence, ivg_sequence_free>;
@@ -296,5 +297,4 @@ class session : public detail::owner<ivg_session, ivg_session_free> {
 };
 
 }  // namespace ivg
-
 #endif  // IVG_HPP

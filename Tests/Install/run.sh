@@ -235,7 +235,7 @@ foresees() { # what was foreseen is at least what was used, and within the budge
     awk -v budget="$2" '{ lines++; if ($1 > $2 || $2 > budget || $1 <= 0) exit 1 } END { exit lines != 1 }'
 }
 same_user_twice() { # the first half of the texts is the second
-  ./personal.cc.out "$tiny" "$fixtures/tiny-adapter.gguf" "$fixtures/tiny-adapter.gguf" "The film" | head -n -3 >out.txt
+  ./personal.cc.out "$tiny" "$fixtures/tiny-adapter.gguf" "$fixtures/tiny-adapter.gguf" "The film" | head -n -1 >out.txt
   local half=$(($(stat -c %s out.txt) / 2))
   [ $half -gt 8 ]
   cmp <(head -c $half out.txt) <(tail -c $half out.txt)
@@ -243,6 +243,8 @@ same_user_twice() { # the first half of the texts is the second
 two_users() {
   local adapters="$root/examples/sentiment/models"
   ./personal.cc.out "$real" "$adapters/tuned-dpo.gguf" "$adapters/untuned-sft.gguf" "The film was" >out.txt
+  # 33 passes at most, for the tokens of both.
+  grep -E '^[0-9]+ tokens for 2 users in ([1-9]|[12][0-9]|3[0-3]) passes, ' out.txt
   [ "$(grep -c '^The film was ' out.txt)" = 2 ] && [ "$(grep '^The film was ' out.txt | sort -u | wc -l)" = 2 ]
 }
 run_examples() {

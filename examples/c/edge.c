@@ -48,7 +48,7 @@ static ivg_status plan(const ivg_model *model, const char *prompt, const ivg_gen
     status = IVG_OK;
   }
   if (status != IVG_OK) return status;
-  session->context_length = (uint32_t)token_count + options->max_tokens + 1; /* one for a begin token */
+  session->context_length = (uint32_t)token_count + options->max_tokens;
   return ivg_memory_required(model, session, options, NULL, token_count, required, error);
 }
 
