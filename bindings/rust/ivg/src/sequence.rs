@@ -77,6 +77,34 @@ impl Sequence {
         Ok(())
     }
 
+    /// Appends tokens to several sequences of one session, in one pass over the weights for all of them: users with an
+    /// adapter each cost little more together than one alone. The logits are those of each alone, to the bit.
+    ///
+    /// # Errors
+    /// As `evaluate`, and `InvalidArgument` for sequences of different sessions; all are left as they were.
+    #[doc(alias = "ivg_sequence_evaluate_batch")]
+    pub fn evaluate_batch(extensions: &mut [(&mut Self, &[Token])]) -> Result<(), Error> {
+        let Some((first, _)) = extensions.first() else { return Ok(()) };
+        let session = first.session.clone();
+        // Only one session's turn is taken.
+        if let Some(other) = extensions.iter().position(|(it, _)| !Arc::ptr_eq(&it.session, &session)) {
+            return Err(Error::invalid(format!("sequence {other} belongs to another session than the first")));
+        }
+        let batch: Vec<_> = extensions
+            .iter()
+            .map(|(it, tokens)| sys::ivg_sequence_extension {
+                sequence: it.raw.as_ptr(),
+                tokens: tokens.as_ptr(),
+                token_count: tokens.len(),
+            })
+            .collect();
+        session.call(|_, error| {
+            // SAFETY: the sequences are alive and of this session, it is this thread's turn, and each has so many tokens.
+            unsafe { sys::ivg_sequence_evaluate_batch(batch.as_ptr(), batch.len(), error) }
+        })?;
+        Ok(())
+    }
+
     /// Forgets all but the first `length` tokens. Logits are gone until the next `evaluate`.
     ///
     /// # Errors

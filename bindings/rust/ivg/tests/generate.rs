@@ -136,6 +136,38 @@ fn anything_may_be_dropped_in_any_order() {
 }
 
 #[test]
+fn sequences_in_one_batch_have_the_bits_of_each_alone() {
+    let model = tiny();
+    let adapter = model.adapter(fixture("tiny-adapter.gguf")).unwrap();
+    let mut session = session(&model);
+    let mut alone = Vec::new();
+    for (adapter, tokens) in [(None, &[5, 6, 7][..]), (Some(&adapter), &[9][..])] {
+        let mut sequence = session.sequence(adapter).unwrap();
+        sequence.evaluate(tokens).unwrap();
+        alone.push(sequence.logits().unwrap().to_vec());
+    }
+    let mut first = session.sequence(None).unwrap();
+    let mut second = session.sequence(Some(&adapter)).unwrap();
+    Sequence::evaluate_batch(&mut [(&mut first, &[5, 6, 7]), (&mut second, &[9])]).unwrap();
+    assert_eq!(first.logits().unwrap(), alone[0]);
+    assert_eq!(second.logits().unwrap(), alone[1]);
+
+    Sequence::evaluate_batch(&mut []).unwrap();
+    let mut strange = model.session().unwrap().sequence(None).unwrap();
+    fails(
+        Sequence::evaluate_batch(&mut [(&mut first, &[1]), (&mut strange, &[1])]),
+        ErrorKind::InvalidArgument,
+        "another session",
+    );
+    fails(
+        Sequence::evaluate_batch(&mut [(&mut first, &[1]), (&mut second, &[-1])]),
+        ErrorKind::InvalidArgument,
+        "vocabulary",
+    );
+    assert_eq!((first.len().unwrap(), second.len().unwrap(), strange.len().unwrap()), (3, 1, 0));
+}
+
+#[test]
 fn options_out_of_their_range_are_refused() {
     let model = tiny();
     let mut session = session(&model);
