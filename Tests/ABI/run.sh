@@ -66,9 +66,9 @@ header() {
   # Programs in the header's own text, as a reader would copy them.
   programs() {
     mkdir -p $out/header
-    "$here/header_blocks.py" --programs $out/header
+    "$here/header_blocks.py" --programs $out/header || return 1
     for source in $out/header/*.c; do
-      gcc -std=c99 $warnings -Iinclude "$source" -o "${source%.c}" -L$out/lib -livg -Wl,-rpath,'$ORIGIN/../lib'
+      gcc -std=c99 $warnings -Iinclude "$source" -o "${source%.c}" -L$out/lib -livg || return 1
     done
   }
   check "header: every declaration has its block" "$here/header_blocks.py"
