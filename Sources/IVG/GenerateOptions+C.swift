@@ -11,7 +11,9 @@ public func ivg_generate_options_init(
 func generateOptions(_ pointer: UnsafePointer<ivg_generate_options>?) throws(IVGError)
   -> GenerateOptions
 {
-  let given = try Struct.read(pointer, "ivg_generate_options") ?? ivg_generate_options()
+  let given =
+    try Struct.read(pointer, "ivg_generate_options", reserved: { $0.reserved })
+    ?? ivg_generate_options()
   var options = GenerateOptions()
   if given.max_tokens != 0 { options.maximumTokens = Int(given.max_tokens) }
   options.seed = given.seed

@@ -28,7 +28,9 @@ public func ivg_guidance_create(
   _ error: UnsafeMutablePointer<OpaquePointer?>?
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
-    let options = try Struct.read(options, "ivg_guidance_options") ?? ivg_guidance_options()
+    let options =
+      try Struct.read(options, "ivg_guidance_options", reserved: { $0.reserved })
+      ?? ivg_guidance_options()
     var search = try SearchOptions(
       width: options.width == 0 ? 1 : Int(options.width),
       successors: options.successors == 0 ? 1 : Int(options.successors), chunk: Int(options.chunk))
@@ -92,7 +94,7 @@ public func ivg_guidance_add_implicit(
   _ error: UnsafeMutablePointer<OpaquePointer?>?
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
-    let options = try Struct.read(options, "ivg_implicit_options")!
+    let options = try Struct.read(options, "ivg_implicit_options", reserved: { $0.reserved })!
     let tuned = try guide(options.tuned_model, options.tuned_adapter, options.tuned_template)
     let untuned = try guide(
       options.untuned_model, options.untuned_adapter, options.untuned_template)
@@ -130,7 +132,7 @@ public func ivg_guidance_add_scorer(
   _ error: UnsafeMutablePointer<OpaquePointer?>?
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
-    let options = try Struct.read(options, "ivg_scorer_options")!
+    let options = try Struct.read(options, "ivg_scorer_options", reserved: { $0.reserved })!
     guard let score = options.score else {
       throw IVGError(.invalidArgument, "ivg_scorer_options.score is NULL")
     }
@@ -138,12 +140,13 @@ public func ivg_guidance_add_scorer(
       throw IVGError(.invalidArgument, "a weight is \(weight); it must be finite")
     }
     let userData = options.user_data
-    let finalizer = options.finalizer
+    let finalizer = Finalizer(options.finalizer, userData)
     let scorer = HostScorer(
       score: { prompt, texts in hostScores(score, userData, prompt, texts) },
-      finalizer: { finalizer?(userData) })
+      finalizer: finalizer.run)
     try Handle.object(guidance, as: Guidance.self).add(
       Part(.scorer(scorer), weight: weight, role: .score))
+    finalizer.arm()
     return ivg_status(IVG_OK)
   }
 }

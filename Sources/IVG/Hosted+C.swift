@@ -18,7 +18,7 @@ public func ivg_model_create_hosted(
       throw IVGError(.invalidArgument, "ivg_hosted_options.logits is NULL")
     }
     let userData = options.user_data
-    let finalizer = options.finalizer
+    let finalizer = Finalizer(options.finalizer, userData)
     let host = HostedModel(
       contextLength: options.context_length == 0 ? 4096 : Int(options.context_length),
       compute: { rows, size in
@@ -29,10 +29,11 @@ public func ivg_model_create_hosted(
           logits(userData, $0.baseAddress!, $0.count, size) == 0
         }
       },
-      finalizer: { finalizer?(userData) })
+      finalizer: finalizer.run)
     let model = LanguageModel(
       hosted: host, vocabulary: ModelHandle.of(vocabulary).model.tokenizer)
     out.pointee = Handle.retain(try ModelHandle(model))
+    finalizer.arm()
     return ivg_status(IVG_OK)
   }
 }

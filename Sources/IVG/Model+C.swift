@@ -43,7 +43,7 @@ public func ivg_model_open(
   _ options: UnsafePointer<ivg_model_options>?, _ error: UnsafeMutablePointer<OpaquePointer?>?
 ) -> ivg_status {
   boundary(error) { () throws(IVGError) in
-    _ = try Struct.read(options, "ivg_model_options")
+    _ = try Struct.read(options, "ivg_model_options", reserved: { $0.reserved })
     let model = try Model(path: String(cString: path))
     out.pointee = Handle.retain(try ModelHandle(LanguageModel(model)))
     Log.info("opened \(model.file.path), kernels \(Kernels.current.name)")

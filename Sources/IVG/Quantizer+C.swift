@@ -29,10 +29,9 @@ public func ivg_quantize_options_init(
 private func quantizerOptions(_ pointer: UnsafePointer<ivg_quantize_options>) throws(IVGError)
   -> QuantizerOptions
 {
-  let given = try Struct.read(pointer, "ivg_quantize_options") ?? ivg_quantize_options()
-  guard given.reserved == 0 else {
-    throw IVGError(.unsupported, "reserved is \(given.reserved), must be 0")
-  }
+  let given =
+    try Struct.read(pointer, "ivg_quantize_options", reserved: { $0.reserved })
+    ?? ivg_quantize_options()
   try Input.check(flags: given.flags, known: IVG_QUANTIZE_PURE)
   func text(_ pointer: UnsafePointer<CChar>?) -> String? { pointer.map { String(cString: $0) } }
   var options = QuantizerOptions()

@@ -20,11 +20,13 @@ enum Struct {
   private static let sizeLimit: UInt32 = 4096
 
   /// The caller's options over `defaults`; nil is all defaults. Fields that the caller does not know stay
-  /// zero, which is their default.
+  /// zero, which is their default. `reserved` gives the field of that name.
   ///
   /// Throws `.invalidArgument` for a size that cannot be, `.unsupported` if the caller sets a field
-  /// that this library does not know.
-  static func read<T>(_ pointer: UnsafePointer<T>?, _ name: String) throws(IVGError) -> T? {
+  /// that this library does not know, or the reserved one.
+  static func read<T>(
+    _ pointer: UnsafePointer<T>?, _ name: String, reserved: (T) -> UInt32 = { _ in 0 }
+  ) throws(IVGError) -> T? {
     guard let pointer else { return nil }
     let raw = UnsafeRawPointer(pointer)
     let size = try size(of: raw, name)
@@ -37,13 +39,17 @@ enum Struct {
         )
       }
     }
-    return withUnsafeTemporaryAllocation(
+    let value = withUnsafeTemporaryAllocation(
       byteCount: known, alignment: MemoryLayout<T>.alignment
     ) { copy in
       memset(copy.baseAddress!, 0, known)
       memcpy(copy.baseAddress!, raw, min(size, known))
       return copy.load(as: T.self)
     }
+    guard reserved(value) == 0 else {
+      throw IVGError(.unsupported, "\(name).reserved is \(reserved(value)); it must be 0")
+    }
+    return value
   }
 
   /// Writes `value` to a struct that the caller has sized; what it does not know is left out, what we do

@@ -7,10 +7,9 @@ import Transformer
 func trainerOptions(_ pointer: UnsafePointer<ivg_trainer_options>) throws(IVGError)
   -> TrainerOptions
 {
-  let given = try Struct.read(pointer, "ivg_trainer_options") ?? ivg_trainer_options()
-  guard given.reserved == 0 else {
-    throw IVGError(.unsupported, "reserved is \(given.reserved), must be 0")
-  }
+  let given =
+    try Struct.read(pointer, "ivg_trainer_options", reserved: { $0.reserved })
+    ?? ivg_trainer_options()
   var options = TrainerOptions()
   guard let objective = Objective(rawValue: given.objective) else {
     throw IVGError(

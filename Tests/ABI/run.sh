@@ -63,6 +63,17 @@ header() {
     $out/double_include
   }
   check "header: twice in each of two units" twice
+  # Programs in the header's own text, as a reader would copy them.
+  programs() {
+    mkdir -p $out/header
+    "$here/header_blocks.py" --programs $out/header || return 1
+    for source in $out/header/*.c; do
+      gcc -std=c99 $warnings -Iinclude "$source" -o "${source%.c}" -L$out/lib -livg || return 1
+    done
+  }
+  check "header: every declaration has its block" "$here/header_blocks.py"
+  check "header: what a block lacks is noticed" "$here/header_blocks.py" --self-test
+  check "header: its programs compile" programs
 }
 
 # 2 What the library exports and needs.

@@ -35,7 +35,14 @@ static void a_scorer_may_fail(void) {
     ivg_guidance *guidance = new_guidance(2, 2, 2);
     ivg_scorer_options scorer = {
         .struct_size = sizeof scorer, .score = failing_score, .user_data = &way, .finalizer = count_free};
+    /* What is refused stays the host's, at whatever point it is. */
     EXPECT(IVG_ERROR_INVALID_ARGUMENT, ivg_guidance_add_scorer(guidance, &scorer, INFINITY, &error));
+    EXPECT(IVG_ERROR_INVALID_ARGUMENT, ivg_guidance_add_scorer(guidance, &scorer, 1e300, &error));
+    ivg_guidance *nudged = new_guidance(1, 1, 0);
+    ivg_nudging_options nudging = {.struct_size = sizeof nudging, .nudger_model = model};
+    EXPECT(IVG_OK, ivg_guidance_set_nudging(nudged, &nudging, &error));
+    EXPECT(IVG_ERROR_INVALID_ARGUMENT, ivg_guidance_add_scorer(nudged, &scorer, 1, &error));
+    ivg_guidance_free(nudged);
     CHECK(freed == 0);
     REQUIRE_OK(ivg_guidance_add_scorer(guidance, &scorer, 1, &error));
     answer out;

@@ -108,6 +108,25 @@ static void sizes_of_structs_that_come_out(void) {
   CHECK(out.token_count == whole.token_count);
 }
 
+static void reserved_fields_must_be_zero(void) {
+  ivg_model_options opening = {.struct_size = sizeof opening, .reserved = 1};
+  ivg_guidance_options search = {.struct_size = sizeof search, .reserved = 1};
+  ivg_implicit_options implicit = {.struct_size = sizeof implicit, .tuned_template = "{prompt}", .reserved = 1};
+  ivg_scorer_options scorer = {.struct_size = sizeof scorer, .reserved = 1};
+  ivg_generate_options options = {.struct_size = sizeof options, .reserved = 1};
+  ivg_model *opened = NULL;
+  ivg_guidance *made = NULL;
+  EXPECT_ERROR(IVG_ERROR_UNSUPPORTED, "ivg_model_options.reserved is 1",
+               ivg_model_open(&opened, fixture("tiny-llama.gguf"), &opening, &error));
+  EXPECT_ERROR(IVG_ERROR_UNSUPPORTED, "reserved is 1", ivg_guidance_create(&made, &search, &error));
+  CHECK(!opened && !made);
+  EXPECT(IVG_OK, ivg_guidance_create(&made, NULL, &error));
+  EXPECT_ERROR(IVG_ERROR_UNSUPPORTED, "reserved is 1", ivg_guidance_add_implicit(made, &implicit, 1, &error));
+  EXPECT_ERROR(IVG_ERROR_UNSUPPORTED, "reserved is 1", ivg_guidance_add_scorer(made, &scorer, 1, &error));
+  EXPECT_ERROR(IVG_ERROR_UNSUPPORTED, "reserved is 1", begin_with(&options));
+  ivg_guidance_free(made);
+}
+
 static void options_out_of_range(void) {
   static const struct {
     ivg_generate_options options;
@@ -316,6 +335,7 @@ int main(void) {
   RUN(sizes_of_structs_that_go_in);
   RUN(sizes_of_structs_that_come_out);
   RUN(sizes_that_cannot_be);
+  RUN(reserved_fields_must_be_zero);
   RUN(options_out_of_range);
   RUN(calls_without_a_request);
   RUN(a_message_is_not_required);
