@@ -1,12 +1,22 @@
 # make demo        build everything, fetch the model, generate in four ways
 # make test        all tests                          make test-long   also under sanitizers
 # make lib         .build/release/libivg.so           make python      .build/venv with the package and `ivg`
+# make install     to PREFIX=/usr/local, for C and C++; DESTDIR= for packages; make uninstall takes it away
+# make wheel       .build/wheel/ivg-*.whl             make docs        .build/docs: the reference of the Python package
 # make model       the model of the demo and tests    make bench       speed, as ratios
 # make sentiment   trains the demo's guides and compares all methods: an hour or so
 # make clean       removes what was built, but not the model
 
 SWIFT ?= swift
 PYTHON ?= python3
+
+PREFIX ?= /usr/local
+LIBDIR ?= lib
+DESTDIR ?=
+
+# Programs for tests that this machine lacks, see Tests/get_tools.sh.
+TOOLS := .build/tools/bin
+export PATH := $(CURDIR)/$(TOOLS):$(PATH)
 
 VENV := .build/venv
 BENCH ?=
@@ -16,7 +26,8 @@ VARIANTS := $(foreach type,F16 Q8_0 Q4_0,.build/models/SmolLM2-135M-Instruct.$(t
 PACKAGE := $(shell find bindings/python -name '*.py' -not -path '*/tests/*') bindings/python/pyproject.toml
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo sentiment test test-swift test-abi test-python test-long lib python dev model variants bench clean FORCE
+.PHONY: demo sentiment test test-swift test-abi test-install test-python test-rust test-hosts test-manual test-long \
+	lib install uninstall python dev wheel docs model variants bench clean FORCE
 
 demo: python model
 	$(VENV)/bin/python examples/demo.py
@@ -58,18 +69,41 @@ variants: $(VARIANTS)
 $(VARIANTS) &: $(MODEL) | dev
 	$(VENV)/bin/python Tests/Fixtures/make_model_variants.py $(MODEL) .build/models
 
-test: test-swift test-abi test-python
+# Needs what `make lib` built; does not build it, so that no file of the build belongs to root.
+install uninstall:
+	bindings/c/install.sh $@ PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' DESTDIR='$(DESTDIR)'
+
+wheel: lib
+	bindings/python/build_wheel.sh .build/wheel
+
+test: test-swift test-abi test-install test-python test-rust test-hosts test-manual
 
 test-swift: .build/.kernels variants
 	$(SWIFT) test -c release --disable-testable-imports # the same objects as make lib
 
-test-abi: lib variants
+$(TOOLS): Tests/get_tools.sh
+	Tests/get_tools.sh .build/tools
+	@touch $@
+
+test-abi: lib variants $(TOOLS)
 	Tests/ABI/run.sh
 	Tests/Kernels/run_neon.sh
 
+test-install: lib model $(TOOLS)
+	Tests/Install/run.sh
+
+test-rust: lib model dev
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" bindings/rust/test.sh
+
+test-hosts: lib model
+	Tests/Hosts/run.sh
+
+test-manual: dev model
+	$(VENV)/bin/python Tests/Manual/run.py
+
 test-python: dev model
-	cd bindings/python && ../../$(VENV)/bin/ruff check --config pyproject.toml . ../../examples
-	cd bindings/python && ../../$(VENV)/bin/ruff format --check --config pyproject.toml . ../../examples
+	cd bindings/python && ../../$(VENV)/bin/ruff check --config pyproject.toml . ../../examples ../c ../../Tests/ABI ../../Tests/Manual
+	cd bindings/python && ../../$(VENV)/bin/ruff format --check --config pyproject.toml . ../../examples ../c ../../Tests/ABI ../../Tests/Manual
 	cd bindings/python && ../../$(VENV)/bin/mypy
 	cd bindings/python && ../../$(VENV)/bin/pytest
 
