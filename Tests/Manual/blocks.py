@@ -18,7 +18,8 @@ _REFUSED = re.compile(r"^no \((.+)\)$")
 class Block:
     """A fenced block."""
 
-    page: Path
+    #: The page, by its path in the repository.
+    name: str
     #: Of the first line of code; 1 is the first of the page.
     line: int
     language: str
@@ -29,7 +30,7 @@ class Block:
     @property
     def place(self) -> str:
         """Where it is, for a person."""
-        return f"{self.page.name}:{self.line}"
+        return f"{self.name}:{self.line}"
 
     @property
     def refusal(self) -> str | None:
@@ -38,10 +39,11 @@ class Block:
         return found[1] if found else None
 
 
-def blocks_of(page: Path) -> list[Block]:
-    """The blocks of code of a page, in order. Throws ValueError at a fence that is never closed, and at a mark that
+def blocks_of(page: Path, root: Path) -> list[Block]:
+    """The blocks of code of a page below `root`, in order. Throws ValueError at a fence that is never closed, and at a mark that
     stands before no fence."""
     found: list[Block] = []
+    name = page.relative_to(root).as_posix()
     fence, language, mark, start = "", "", "", 0
     code: list[str] = []
     for number, line in enumerate(page.read_text("utf-8").split("\n"), 1):
@@ -49,7 +51,7 @@ def blocks_of(page: Path) -> list[Block]:
         if fence:
             if opened and opened[1] == fence and not opened[2]:
                 if language not in PROSE:
-                    found.append(Block(page, start, language, "\n".join(code) + "\n", mark))
+                    found.append(Block(name, start, language, "\n".join(code) + "\n", mark))
                 fence, mark, code = "", "", []
             else:
                 code.append(line)
@@ -58,9 +60,9 @@ def blocks_of(page: Path) -> list[Block]:
         elif marked := _MARK.match(line):
             mark = marked[1]
         elif mark and line.strip():
-            raise ValueError(f"{page.name}:{number}: the comment 'run: {mark}' stands before no block of code")
+            raise ValueError(f"{name}:{number}: the comment 'run: {mark}' stands before no block of code")
     if fence:
-        raise ValueError(f"{page.name}:{start}: this block never ends")
+        raise ValueError(f"{name}:{start}: this block never ends")
     return found
 
 

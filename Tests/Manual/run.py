@@ -36,7 +36,8 @@ from blocks import Block, blocks_of, commands_of, written_files
 from files import ROOT, Missing, provide
 
 LIBRARY = Path(os.environ.get("IVG_LIBRARY") or ROOT / ".build/release/libivg.so").resolve()
-WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror"]
+# `{sizeof step}` sets struct_size and leaves the rest zero, as the header's own programs do.
+WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-Wno-missing-field-initializers"]
 SECONDS = 600
 #: How blocks of README.md are to be treated, which carries no marks: a piece of text in them, and a mark.
 README_MARKS = {
@@ -146,9 +147,7 @@ def run_native(block: Block, folder: Path) -> None:
         raise Skipped("there is no include/ivg.hpp")
     if not LIBRARY.exists():
         raise Skipped(f"there is no {LIBRARY}: make lib, or set IVG_LIBRARY")
-    provide(code, folder, set())
-    if "model.gguf" in arguments:
-        provide("model.gguf", folder / ".", set()) if not (folder / "model.gguf").exists() else None
+    provide(f"{code} {' '.join(arguments)}", folder, set())
     library = folder / ".lib"
     library.mkdir()
     for name in ("libivg.so", "libivg.so.0"):
@@ -217,29 +216,35 @@ def run_block(block: Block) -> None:
 def readme_blocks(page: Path) -> Iterator[Block]:
     """The blocks of README.md, with the marks of the table where it has none itself."""
     unused = dict(README_MARKS)
-    for block in blocks_of(page):
+    for block in blocks_of(page, ROOT):
         for piece, mark in README_MARKS.items():
             if piece in block.code and not block.mark:
                 block = replace(block, mark=mark)
                 unused.pop(piece, None)
         yield block
     for piece in unused:
-        print(f"note: README_MARKS in {Path(__file__).name} names {piece!r}, which is in no block of {page.name}")
+        print(f"note: README_MARKS in {Path(__file__).name} names {piece!r}, which is in none of its blocks")
 
 
 def chosen_blocks(wanted: list[str]) -> list[Block]:
     """All blocks, or those of the pages (PAGE) and places (PAGE:LINE) that are wanted."""
     found: list[Block] = []
     for page in sorted((ROOT / "bindings/manual").glob("*.md")):
-        found += blocks_of(page)
-    # The front page and the manual's index have the same name.
-    found += [replace(block, page=ROOT / "/README.md") for block in readme_blocks(ROOT / "README.md")]
+        found += blocks_of(page, ROOT)
+    found += readme_blocks(ROOT / "README.md")
     if not wanted:
         return found
-    kept = [block for block in found if {block.page.name, block.place} & set(wanted)]
+    kept = [block for block in found if any(is_at(block, place) for place in wanted)]
     if not kept:
         raise SystemExit(f"run.py: no block in {' '.join(wanted)}")
     return kept
+
+
+def is_at(block: Block, place: str) -> bool:
+    """Whether a block is on a page or at a line; a page goes by its path, or the end of it. README.md is the front page."""
+    name, _, line = place.partition(":")
+    is_there = block.name == name or name != "README.md" and block.name.endswith("/" + name)
+    return is_there and line in ("", str(block.line))
 
 
 def main() -> int:
