@@ -28,6 +28,11 @@ def models_folder() -> Path:
     return Path(os.environ.get("IVG_TEST_MODELS") or ROOT / ".build/models")
 
 
+def library() -> Path:
+    """libivg.so."""
+    return Path(os.environ.get("IVG_LIBRARY") or ROOT / ".build/release/libivg.so").resolve()
+
+
 #: Names in the manual, and the models that stand for them.
 MODELS = {
     "model.gguf": SMALL,
@@ -90,6 +95,10 @@ def provide(code: str, folder: Path, written: set[str]) -> None:
             if not found.exists():
                 raise Missing(f"{found.name} is not in {found.parent}")
             (folder / name).symlink_to(found.resolve())
+    if "libivg.so " in code:
+        if not library().exists():
+            raise Missing(f"{library()} (make lib, or set IVG_LIBRARY)")
+        (folder / "libivg.so").symlink_to(library())
     for name, source in _FOLDERS.items():
         if f"{name}/" in code:
             _provide_folder(folder / name, source)

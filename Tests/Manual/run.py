@@ -33,9 +33,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from blocks import Block, blocks_of, commands_of, written_files
-from files import ROOT, Missing, provide
+from files import ROOT, Missing, library, provide
 
-LIBRARY = Path(os.environ.get("IVG_LIBRARY") or ROOT / ".build/release/libivg.so").resolve()
 # `{sizeof step}` sets struct_size and leaves the rest zero, as the header's own programs do.
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-Wno-missing-field-initializers"]
 SECONDS = 600
@@ -133,6 +132,17 @@ def run_shell(block: Block, folder: Path) -> None:
     run(["bash", "-euo", "pipefail", "-c", "\n".join(commands)], folder, PATH=path)
 
 
+def library_folder(folder: Path) -> Path:
+    """A folder that holds the library under both of its names. Throws Skipped."""
+    if not library().exists():
+        raise Skipped(f"there is no {library()}: make lib, or set IVG_LIBRARY")
+    place = folder / ".lib"
+    place.mkdir()
+    for name in ("libivg.so", "libivg.so.0"):
+        (place / name).symlink_to(library())
+    return place
+
+
 def run_native(block: Block, folder: Path) -> None:
     """C and C++: a whole program, or the body of one."""
     code, arguments = block.code, ["model.gguf", "The film"]
@@ -145,17 +155,12 @@ def run_native(block: Block, folder: Path) -> None:
     is_c = block.language == "c"
     if not is_c and "ivg.hpp" in code and not (ROOT / "include/ivg.hpp").exists():
         raise Skipped("there is no include/ivg.hpp")
-    if not LIBRARY.exists():
-        raise Skipped(f"there is no {LIBRARY}: make lib, or set IVG_LIBRARY")
     provide(f"{code} {' '.join(arguments)}", folder, set())
-    library = folder / ".lib"
-    library.mkdir()
-    for name in ("libivg.so", "libivg.so.0"):
-        (library / name).symlink_to(LIBRARY)
+    place = library_folder(folder)
     source = folder / ("block.c" if is_c else "block.cc")
     source.write_text(code)
     compiler = ["gcc", "-std=c11"] if is_c else ["g++", "-std=c++17"]
-    found = [f"-I{ROOT / 'include'}", f"-L{library}", "-livg", f"-Wl,-rpath,{library}", "-lpthread"]
+    found = [f"-I{ROOT / 'include'}", f"-L{place}", "-livg", f"-Wl,-rpath,{place}"]
     run([*compiler, *WARNINGS, source.name, "-o", "block", *found], folder)
     run([str(folder / "block"), *arguments], folder)
 
@@ -166,16 +171,13 @@ def run_rust(block: Block, folder: Path) -> None:
         raise Skipped("there is no bindings/rust")
     if not shutil.which("cargo"):
         raise Skipped("there is no cargo")
-    library = folder / ".lib"
-    library.mkdir()
-    for name in ("libivg.so", "libivg.so.0"):
-        (library / name).symlink_to(LIBRARY)
+    place = library_folder(folder)
     (folder / "src").mkdir()
     (folder / "src/main.rs").write_text(block.code)
     package = '[package]\nname = "block"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n'
     (folder / "Cargo.toml").write_text(f'{package}[dependencies]\nivg = {{ path = "{crate}" }}\n')
     target = str(ROOT / ".build/rust/manual")
-    run(["cargo", "run", "--quiet", "--offline"], folder, IVG_LIB_DIR=str(library), CARGO_TARGET_DIR=target)
+    run(["cargo", "run", "--quiet", "--offline"], folder, IVG_LIB_DIR=str(place), CARGO_TARGET_DIR=target)
 
 
 def run_data(block: Block, folder: Path) -> None:
