@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fenced blocks of code in Markdown, and what the comments before them say."""
+"""Fenced blocks of code in Markdown, what the comments before them say, and links between pages."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class Block:
 
 
 def blocks_of(page: Path, root: Path) -> list[Block]:
-    """The blocks of code of a page below `root`, in order. Throws ValueError at a fence that is never closed, and at a mark that
-    stands before no fence."""
+    """The blocks of code of a page below `root`, in order.
+
+    Throws ValueError at a fence that is never closed, and at a mark that stands before no fence."""
     found: list[Block] = []
     name = page.relative_to(root).as_posix()
     fence, language, mark, start = "", "", "", 0
@@ -76,3 +77,22 @@ def commands_of(block: Block) -> list[str]:
 def written_files(block: Block) -> set[str]:
     """The files that the commands of a block write, as far as options name them."""
     return set(re.findall(r"(?:^|\s)(?:-o|--output|--rewards|--log|--head-out|--checkpoint)[ =]([\w./-]+)", block.code))
+
+
+def _anchors(page: Path) -> set[str]:
+    """What links may name behind a #: headings, as code forges make them."""
+    headings = re.findall(r"^#+ +(.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page to files and headings that are not there. Addresses on the web are not looked up."""
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = page.parent / path if path else page
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
+            found.append(target)
+    return found

@@ -61,23 +61,28 @@ def _lines(records: list[dict[str, object]]) -> bytes:
 
 
 def _samples() -> list[dict[str, object]]:
-    pairs = [(prompt, text, 1.5) for prompt, text in zip(_PROMPTS, _GOOD)]
-    pairs += [(prompt, text, -1.5) for prompt, text in zip(_PROMPTS, _BAD)]
+    pairs = [(prompt, text, 1.5) for prompt, text in zip(_PROMPTS, _GOOD, strict=True)]
+    pairs += [(prompt, text, -1.5) for prompt, text in zip(_PROMPTS, _BAD, strict=True)]
     return [{"prompt": prompt, "completion": text, "reward": reward} for prompt, text, reward in pairs]
 
 
 _DATA: dict[str, Callable[[], bytes]] = {
     "prompts.jsonl": lambda: _lines([{"prompt": prompt} for prompt in _PROMPTS]),
-    "held-out.jsonl": lambda: _lines([{"prompt": "My evening at the cinema", "id": "a"}, {"prompt": "The director", "id": "b"}]),
+    "held-out.jsonl": lambda: _lines(
+        [{"prompt": "My evening at the cinema", "id": "a"}, {"prompt": "The director", "id": "b"}]
+    ),
     "pairs.jsonl": lambda: _lines(
-        [{"prompt": prompt, "chosen": good, "rejected": bad} for prompt, good, bad in zip(_PROMPTS, _GOOD, _BAD)]
+        [
+            {"prompt": prompt, "chosen": good, "rejected": bad}
+            for prompt, good, bad in zip(_PROMPTS, _GOOD, _BAD, strict=True)
+        ]
     ),
     "samples.jsonl": lambda: _lines(_samples()),
     "score.py": lambda: _SCORER.encode(),
     "gold.py": lambda: _SCORER.encode(),
 }
 #: Folders as people download them, and what stands for them.
-_FOLDERS = {
+_FOLDERS: dict[str, str | Path] = {
     "Mistral-7B-Instruct": "llama",
     "my-lora": FIXTURES / "hugging-face/lora-llama",
     "gpt2-imdb-token-rm": FIXTURES / "hugging-face/gpt2-token-score",
@@ -117,7 +122,9 @@ def _provide_folder(folder: Path, source: str | Path) -> None:
         folder.symlink_to(source)
         return
     # What the Python tests make of a fixture; it needs the packages that they do.
-    program = f"from pathlib import Path; import hugging_face; hugging_face.recover_folder(Path({str(folder)!r}), {source!r})"
+    program = (
+        f"from pathlib import Path; import hugging_face; hugging_face.recover_folder(Path({str(folder)!r}), {source!r})"
+    )
     path = os.pathsep.join([str(ROOT / "bindings/python/tests"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True

@@ -12,7 +12,7 @@ what is not usual:
     <!-- run: body -->            c: statements, which declare what they use and leave a `status`
     <!-- run: body session -->    c: statements that find `model`, `session`, `guidance`, `error`, `status` and `step`
     <!-- run: args A B -->        c, cpp: a whole program, and its arguments; without it, model.gguf "The film"
-    <!-- run: data dpo -->        jsonl: read as data of this trainer (sft, dpo, reward, value), every line must be usable
+    <!-- run: data dpo -->        jsonl: read as data of this trainer (sft, dpo, reward, value), with every line
 
 Run it with a Python that has the package `ivg` with its command line; IVG_LIBRARY names the library for C
 (.build/release/libivg.so). Real models are in .build/models or $IVG_TEST_MODELS. What is missing on a machine (a model,
@@ -28,12 +28,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from blocks import Block, blocks_of, commands_of, written_files
+from blocks import Block, blocks_of, broken_links, commands_of, written_files
 from files import ROOT, Missing, library, provide
+from wrappers import BODY, PARSE, READ_DATA, SESSION_BODY
 
 # `{sizeof step}` sets struct_size and leaves the rest zero, as the header's own programs do.
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-Wno-missing-field-initializers"]
@@ -43,41 +44,6 @@ README_MARKS = {
     "make demo": "no (builds the library and fetches a model)",
     "ivg_model *model = NULL; ivg_session *session = NULL;": "body",
 }
-BODY = """#include <ivg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-int main(void) {
-%s
-return status < 0;
-}
-"""
-#: The same with handles at hand. Whatever a fragment leaves is freed; an error that it leaves is printed.
-SESSION_BODY = """ivg_model *model = NULL; ivg_session *session = NULL; ivg_guidance *guidance = NULL; ivg_error *error = NULL;
-ivg_step step = {.struct_size = sizeof step};
-ivg_status status = ivg_model_open(&model, "model.gguf", NULL, &error);
-if (status == IVG_OK) status = ivg_session_create(&session, model, NULL, &error);
-if (status == IVG_OK) status = ivg_guidance_create(&guidance, NULL, &error);
-if (status == IVG_OK) {
-%s
-}
-(void)step;
-if (status < 0 && error) fprintf(stderr, "%%s\\n", ivg_error_message(error));
-ivg_error_free(error); ivg_guidance_free(guidance); ivg_session_free(session); ivg_model_free(model);"""
-#: Parses the options of a command and does nothing else.
-PARSE = """import sys, click, typer.main
-from ivg._cli import app
-command, words, context = typer.main.get_command(app), sys.argv[1:], None
-while isinstance(command, click.Group):
-    context = command.make_context("ivg", words, parent=context)
-    _, command, words = command.resolve_command(context, [*context.protected_args, *context.args] if hasattr(context, "protected_args") else context.args)
-command.make_context("ivg", words, parent=context)
-"""
-READ_DATA = """import sys, ivg
-kinds = {"sft": ivg.train.SFT, "dpo": ivg.train.DPO, "reward": ivg.train.RewardModel, "value": ivg.train.ValueModel}
-with kinds[sys.argv[1]](ivg.Model("model.gguf"), "data.jsonl", strict=True) as trainer:
-    print(trainer.info.example_count, "lines")
-"""
 
 
 class Failed(Exception):
@@ -150,7 +116,7 @@ def run_native(block: Block, folder: Path) -> None:
         arguments = shlex.split(block.mark)[1:]
     elif block.mark == "body":
         code, arguments = BODY % code, []
-    elif block.mark == "body session":
+    elif block.mark.startswith("body"):
         code, arguments = BODY % (SESSION_BODY % code), []
     is_c = block.language == "c"
     if not is_c and "ivg.hpp" in code and not (ROOT / "include/ivg.hpp").exists():
@@ -197,6 +163,8 @@ LANGUAGES = {
     "rust": run_rust,
     "jsonl": run_data,
 }
+#: Beginnings of the marks that mean something there.
+MARKS = {"sh": ("parse",), "c": ("body", "args "), "cpp": ("args ",), "jsonl": ("data ",)}
 
 
 def run_block(block: Block) -> None:
@@ -205,6 +173,8 @@ def run_block(block: Block) -> None:
         raise Skipped(block.refusal)
     if block.language not in LANGUAGES:
         raise Failed(f"nobody knows how to run {block.language}; known: {', '.join(LANGUAGES)}")
+    if block.mark and not block.mark.startswith(MARKS.get(block.language, ())):
+        raise Failed(f"'run: {block.mark}' means nothing for {block.language}")
     with tempfile.TemporaryDirectory(prefix="ivg-manual-") as name:
         folder = Path(name).resolve()
         try:
@@ -228,11 +198,21 @@ def readme_blocks(page: Path) -> Iterator[Block]:
         print(f"note: README_MARKS in {Path(__file__).name} names {piece!r}, which is in none of its blocks")
 
 
+def manual_pages() -> list[Path]:
+    """The pages of the manual."""
+    return sorted((ROOT / "bindings/manual").glob("*.md"))
+
+
+def check_links() -> None:
+    """Throws Failed if a page links to what is not there."""
+    broken = [f"{page.name}: {target}" for page in manual_pages() for target in broken_links(page)]
+    if broken:
+        raise Failed("\n".join(broken))
+
+
 def chosen_blocks(wanted: list[str]) -> list[Block]:
     """All blocks, or those of the pages (PAGE) and places (PAGE:LINE) that are wanted."""
-    found: list[Block] = []
-    for page in sorted((ROOT / "bindings/manual").glob("*.md")):
-        found += blocks_of(page, ROOT)
+    found = [block for page in manual_pages() for block in blocks_of(page, ROOT)]
     found += readme_blocks(ROOT / "README.md")
     if not wanted:
         return found
@@ -243,9 +223,9 @@ def chosen_blocks(wanted: list[str]) -> list[Block]:
 
 
 def is_at(block: Block, place: str) -> bool:
-    """Whether a block is on a page or at a line; a page goes by its path, or the end of it. README.md is the front page."""
+    """Whether a block is on a page or at a line; a page goes by its path or the end of it."""
     name, _, line = place.partition(":")
-    is_there = block.name == name or name != "README.md" and block.name.endswith("/" + name)
+    is_there = block.name == name or (name != "README.md" and block.name.endswith("/" + name))
     return is_there and line in ("", str(block.line))
 
 
@@ -255,13 +235,10 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="e.g. guidance.md, or guidance.md:25")
     arguments = parser.parse_args()
     counts = {"passed": 0, "failed": 0, "skipped": 0}
-    for block in chosen_blocks(arguments.pages):
-        label = f"{block.place} {block.language}" + (f" ({block.mark})" if block.mark and block.refusal is None else "")
-        if arguments.list:
-            print(label)
-            continue
+
+    def check(label: str, test: Callable[[], None]) -> None:
         try:
-            run_block(block)
+            test()
         except Skipped as reason:
             counts["skipped"] += 1
             print(f"skip {label}: {reason}", flush=True)
@@ -271,6 +248,15 @@ def main() -> int:
         else:
             counts["passed"] += 1
             print(f"ok   {label}", flush=True)
+
+    if not arguments.list and not arguments.pages:
+        check("links between the manual's pages", check_links)
+    for block in chosen_blocks(arguments.pages):
+        label = f"{block.place} {block.language}" + (f" ({block.mark})" if block.mark and block.refusal is None else "")
+        if arguments.list:
+            print(label)
+        else:
+            check(label, lambda block=block: run_block(block))  # type: ignore[misc]
     if not arguments.list:
         print(", ".join(f"{count} {name}" for name, count in counts.items()))
     return 1 if counts["failed"] else 0
