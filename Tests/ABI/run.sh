@@ -92,6 +92,12 @@ binary() {
     echo "stripped: $bytes bytes"
     [ "$bytes" -le 9800000 ]
   }
+  # Debian 12, Ubuntu 22.04, RHEL 9.
+  old_glibc() {
+    newest=$(nm -D $library | grep -oE 'GLIBC_2\.[0-9]+' | sort -uV | tail -1)
+    echo "needs $newest: $(nm -D $library | grep "$newest")"
+    [ "$(printf 'GLIBC_2.34\n%s\n' "$newest" | sort -V | tail -1)" = GLIBC_2.34 ]
+  }
   foundation() { ! nm $library 2>/dev/null | grep -E '10Foundation|NSObject|CFString'; }
   check "library: exports are exports.txt" same_exports
   check "library: exports are the header's functions" declared
@@ -99,6 +105,7 @@ binary() {
   check "library: soname" soname
   check "library: needs nothing but the C and C++ runtimes" needs
   check "library: at most 9.8 MB stripped" size
+  check "library: content with glibc 2.34" old_glibc
   check "library: no Foundation" foundation
 }
 

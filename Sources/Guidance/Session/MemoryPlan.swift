@@ -173,7 +173,10 @@ package struct MemoryPlan {
       let fixed = Engine.fixedBytes(
         trunk: trunk, threadCount: options.threadCount, contextLength: context, sequences: 1,
         logitRows: 1)
-      let pages = (context + Engine.tokensPerPage - 1) / Engine.tokensPerPage
+      // What is asked for need not be filled: a request is measured by what it needs.
+      let pages =
+        options.contextLength == nil
+        ? (context + Engine.tokensPerPage - 1) / Engine.tokensPerPage : 1
       let (bytes, overflow) = pages.multipliedReportingOverflow(by: pageBytes)
       if !overflow, fixed + bytes <= options.budget { return context }
       guard options.contextLength == nil, context > Engine.tokensPerPage else {
