@@ -60,7 +60,8 @@ installs() {
   setup install PREFIX="$1" "${@:4}"
   local base="$2$1" folder="$2$1/$3" name
   for name in "$folder"/{libivg.so,"libivg.so.$major","libivg.so.$version",pkgconfig/ivg.pc} \
-    "$folder"/cmake/ivg/ivgConfig{,Version}.cmake "$base"/include/ivg.{h,hpp} "$base"/share/man/man3/ivg.3; do
+    "$folder"/cmake/ivg/ivgConfig{,Version}.cmake "$base"/include/ivg.{h,hpp} "$base"/share/man/man3/ivg.3 \
+    "$base"/share/doc/ivg/guidance.md; do
     [ -r "$name" ] || { echo "there is no $name"; return 1; }
   done
   [ "$(readlink "$folder/libivg.so")" = "libivg.so.$major" ]
@@ -74,7 +75,7 @@ installs() {
 names_nothing() { ! grep -raF -e "$root" -e "$work" -e "${library%/*}" "$1"; }
 uninstalls() {
   setup uninstall "${@:2}"
-  [ -z "$(files_below "$1")" ] && [ ! -e "$1/lib/cmake/ivg" ] || { files_below "$1"; return 1; }
+  [ -z "$(files_below "$1")" ] && [ ! -e "$1/lib/cmake/ivg" ] && [ ! -e "$1/share/doc/ivg" ] || { files_below "$1"; return 1; }
 }
 replaces() {
   local before

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs libivg for C and C++: library, headers, pkg-config and CMake files, man pages.
+# Installs libivg for C and C++: library, headers, pkg-config and CMake files, man pages, the manual.
 #
 #   bindings/c/install.sh install   [PREFIX=/usr/local] [LIBDIR=lib] [DESTDIR=] [LIBRARY=.build/release/libivg.so]
 #   bindings/c/install.sh uninstall [PREFIX=/usr/local] [LIBDIR=lib] [DESTDIR=]
@@ -39,6 +39,7 @@ LIBDIR="${LIBDIR%/}"
 case "/$LIBDIR/" in // | //* | */../* | */./* | *//*) fail "LIBDIR must be a folder within PREFIX, not \"$LIBDIR\"" ;; esac
 
 include="$DESTDIR$PREFIX/include" library_folder="$DESTDIR$PREFIX/$LIBDIR" manual="$DESTDIR$PREFIX/share/man/man3"
+pages="$DESTDIR$PREFIX/share/doc/ivg"
 
 # version_of HEADER: "0.1.0"
 version_of() {
@@ -88,13 +89,15 @@ install_library() {
 }
 
 install_manual() {
+  local page
+  install -d "$pages"
+  for page in "$root"/bindings/manual/*.md; do put 644 "$page" "$pages/${page##*/}"; done
   if ! command -v python3 >/dev/null; then
     echo "install.sh: no man pages: there is no python3 to make them" >&2
     return
   fi
   python3 "$here/make_manual.py" "$root/include/ivg.h" "$temporary/man"
   install -d "$manual"
-  local page
   for page in "$temporary/man/"*.3; do
     if [ -L "$page" ]; then put_link "$(readlink "$page")" "$manual/${page##*/}"; else put 644 "$page" "$manual/${page##*/}"; fi
   done
@@ -127,7 +130,8 @@ uninstall_all() {
   rm -f "$library_folder/pkgconfig/ivg.pc" "$library_folder/cmake/ivg/"ivgConfig{,Version}.cmake
   rm -f "$manual/ivg.3" "$manual/ivg_"*.3
   rm -f "$include/ivg.hpp" "$include/ivg.h"
-  rmdir "$library_folder/cmake/ivg" # the one folder that is libivg's own
+  for page in "$root"/bindings/manual/*.md; do rm -f "$pages/${page##*/}"; done
+  rmdir "$library_folder/cmake/ivg" "$pages" # the folders that are libivg's own
 }
 
 "${action}_all"
