@@ -3,8 +3,8 @@
 
     python cold_start.py MODEL.gguf... --json results/....json
 
-cold_start.c runs --repeat times with library and model in the system's page cache ("warm"), and as often after both were
-thrown out of it ("cold"), on copies that no other process maps; how much of them was really gone is measured and said.
+cold_start.c runs --repeat times with library and model in the system's page cache ("warm"), and as often after both
+were thrown out of it ("cold"), on copies that no other process maps; how much of them stayed is measured and said.
 Medians and quartiles. The machine's load is recorded beside them. `LIBIVG` names another library than this tree's.
 """
 
