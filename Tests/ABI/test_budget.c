@@ -8,8 +8,8 @@
  */
 #include "process.h"
 
-/* What comes beside a figure: once in a process the language runtime's first use and malloc's slack, and a stack for each
- * worker thread. Measured: 0.05 to 0.13 MB. */
+/* What comes beside a figure: once in a process the language runtime's first use and malloc's slack, and a stack for
+ * each worker thread. Measured: 0.05 to 0.13 MB. */
 static const int64_t once = 500000, again = 300000;
 /* Without a budget every model in use also counts its pages, of which there may be 2^18, with 4 bytes each. */
 static const int64_t page_counters = 4 << 18;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * test_cold_start.c - what loading the library, opening a model and the first token leave in a process that has not used
- * it before: no thread, no output, no signal handler, no open file, no address space. Times are printed; only bounds
- * that no busy machine breaks are checked.
+ * test_cold_start.c - what loading the library, opening a model and the first token leave in a process that has not
+ * used it before: no thread, no output, no signal handler, no open file, no address space. Times are printed; only
+ * bounds that no busy machine breaks are checked.
  *
  * Works on Tests/Benchmarks/cold_start.c, which it compiles: this program has loaded the library already.
  */
@@ -22,8 +22,8 @@ static bool compile(void) {
   char *last = strrchr(source, '/');
   snprintf(last ? last : source, 8, last ? "/.." : ".");
   snprintf(command, sizeof command,
-           "gcc -std=c11 -O1 -Wall -Wextra -pedantic -Werror -D_GNU_SOURCE -I'%s/../include' '%s/Benchmarks/cold_start.c' "
-           "-o '%s/cold_start' -ldl -lm",
+           "gcc -std=c11 -O1 -Wall -Wextra -pedantic -Werror -D_GNU_SOURCE -I'%s/../include' "
+           "'%s/Benchmarks/cold_start.c' -o '%s/cold_start' -ldl -lm",
            source, source, folder);
   return system(command) == 0;
 }
@@ -87,7 +87,8 @@ static void a_real_model(void) {
   }
   REQUIRE(run(path, 1));
   expect_clean(1);
-  /* Opening reads header and vocabulary, not weights: 98 MB of file, of which the system brings some around each read. */
+  /* Opening reads header and vocabulary, not weights: 98 MB of file, of which the system brings some around each
+   * read. */
   CHECK(figure("open_file_bytes") < 20e6 && figure("open_own_bytes") < 12e6);
   CHECK(figure("first_token_file_bytes") > 20e6);
   CHECK(figure("space_after_free") <= kept_space(1));

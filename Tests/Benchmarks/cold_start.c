@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cold_start.c - from nothing to the first token: loads libivg by dlopen, opens a model, makes a session, reads a prompt
- * of sixteen tokens and draws one, then gives everything back; says what each step cost and what it left behind.
+ * cold_start.c - from nothing to the first token: loads libivg by dlopen, opens a model, makes a session, reads a
+ * prompt of sixteen tokens and draws one, then gives everything back; says what each step cost and what it left behind.
  *
  *     cc -std=c11 -D_GNU_SOURCE -I include cold_start.c -o cold_start -ldl -lm
  *     cold_start path/to/libivg.so.0 MODEL.gguf [THREADS]
@@ -147,7 +147,8 @@ static size_t sixteen_tokens(const ivg_model *model, char *text, size_t capacity
   size_t count = 0, length = 0;
   ivg_error *error = NULL;
   checked(api.tokenize(model, source, strlen(source), 0, tokens, 256, &count, &error), "tokenize", error);
-  checked(api.detokenize(model, tokens, count < 16 ? count : 16, 0, text, capacity, &length, &error), "detokenize", error);
+  if (count > 16) count = 16;
+  checked(api.detokenize(model, tokens, count, 0, text, capacity, &length, &error), "detokenize", error);
   return length;
 }
 
