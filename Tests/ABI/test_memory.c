@@ -6,23 +6,9 @@
  *
  * Each measurement runs in a process of its own, since a process's peak never falls.
  */
-#include "fixture.h"
-
-#include <sys/wait.h>
-#include <unistd.h>
+#include "process.h"
 
 static const char prompt[] = "Once upon a time, in a small town by the sea, there lived a";
-
-/* A field of /proc/self/status in bytes. */
-static uint64_t status_bytes(const char *field) {
-  char line[256];
-  uint64_t kilobytes = 0;
-  FILE *file = fopen("/proc/self/status", "r");
-  while (file && fgets(line, sizeof line, file))
-    if (strncmp(line, field, strlen(field)) == 0) kilobytes = strtoull(line + strlen(field) + 1, NULL, 10);
-  if (file) fclose(file);
-  return kilobytes * 1024;
-}
 
 static int32_t constant_score(void *user_data, const char *asked, size_t asked_length,
                               const char *const *texts, const size_t *lengths, const int32_t *finished,
@@ -40,7 +26,8 @@ typedef struct measure {
 } measure;
 
 /* In a child: runs the request, compares what it took with what was said. */
-static void measured(const measure *what) {
+static void measured(const void *argument) {
+  const measure *what = argument;
   ivg_model *model = open_model(what->file);
   ivg_model_info info = {.struct_size = sizeof info};
   EXPECT(IVG_OK, ivg_model_information(model, &info, &error));
@@ -59,7 +46,7 @@ static void measured(const measure *what) {
                                    .untuned_template = "A story. {prompt}"};
   if (what->plain) EXPECT(IVG_OK, ivg_guidance_add_scorer(guidance, &scorer, 1, &error));
   if (what->contrast) EXPECT(IVG_OK, ivg_guidance_add_implicit(guidance, &implicit, 1, &error));
-  uint64_t required = 0, before = status_bytes("RssAnon");
+  uint64_t required = 0, before = status_bytes("RssAnon:");
   REQUIRE_OK(ivg_memory_required(model, &session_options, &options, guidance, count, &required, &error));
   ivg_session *session = NULL;
   REQUIRE_OK(ivg_session_create(&session, model, &session_options, &error));
@@ -68,7 +55,7 @@ static void measured(const measure *what) {
   CHECK(out.token_count == what->max_tokens);
   ivg_result result = {.struct_size = sizeof result};
   EXPECT(IVG_OK, ivg_session_result(session, &result, &error));
-  uint64_t taken = status_bytes("RssAnon") - before, peak = status_bytes("VmHWM");
+  uint64_t taken = status_bytes("RssAnon:") - before, peak = status_bytes("VmHWM:");
   double mb = 1e6;
   printf("     %s: file %.1f, peak %.1f = file + %.1f, anonymous %.1f, said %.1f, used %.1f MB; %.1f s\n",
          what->name, (double)info.file_size / mb, (double)peak / mb,
@@ -84,20 +71,6 @@ static void measured(const measure *what) {
   ivg_model_free(model);
 }
 
-static void in_a_process_of_its_own(const measure *what) {
-  fflush(stdout);
-  pid_t child = fork();
-  if (child == 0) {
-    check_failures = 0;
-    measured(what);
-    fflush(stdout);
-    _exit(check_failures != 0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  check(status == 0, __LINE__, "%s: %s", what->name, WIFSIGNALED(status) ? "ended by a signal" : "failed");
-}
-
 static void sixteen_rows(void) {
   const char *path = real_model("Q8_0");
   if (!path) {
@@ -107,9 +80,9 @@ static void sixteen_rows(void) {
   measure plain = {"plain, best of 16", path, 1, 16, 0, 2, 64, true, false, 80e6};
   measure contrast = {"prompt contrast, best of 16", path, 1, 16, 0, 2, 64, false, true, 80e6};
   measure search = {"prompt contrast, W 4, K 4, L 8", path, 4, 4, 8, 2, 64, false, true, 80e6};
-  in_a_process_of_its_own(&plain);
-  in_a_process_of_its_own(&contrast);
-  in_a_process_of_its_own(&search);
+  in_a_process_of_its_own(plain.name, measured, &plain);
+  in_a_process_of_its_own(contrast.name, measured, &contrast);
+  in_a_process_of_its_own(search.name, measured, &search);
 }
 
 static void tiny_rows(void) {
@@ -117,8 +90,8 @@ static void tiny_rows(void) {
   snprintf(path, sizeof path, "%s", fixture("tiny-llama.gguf"));
   measure one = {"one row", path, 1, 1, 0, 1, 64, false, false, 20e6};
   measure many = {"64 rows, chunks", path, 8, 8, 8, 2, 64, false, true, 20e6};
-  in_a_process_of_its_own(&one);
-  in_a_process_of_its_own(&many);
+  in_a_process_of_its_own(one.name, measured, &one);
+  in_a_process_of_its_own(many.name, measured, &many);
 }
 
 /* Errors from here on; with a tiny model. */
