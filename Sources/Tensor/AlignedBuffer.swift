@@ -2,6 +2,9 @@ import Glibc
 
 /// Memory for `count` elements, aligned to 64 bytes and owned by this object.
 ///
+/// Large buffers are mapped: they cost nothing until they are written, and go back to the system at
+/// once, where the allocator would keep some of them.
+///
 /// Running out of memory is an error here, never the end of the process. The contents follow no
 /// rule of exclusive access: threads that share a buffer must write to disjoint parts.
 package final class AlignedBuffer<Element: BitwiseCopyable>: @unchecked Sendable {
@@ -9,6 +12,7 @@ package final class AlignedBuffer<Element: BitwiseCopyable>: @unchecked Sendable
   package let pointer: UnsafeMutablePointer<Element>
   /// Elements that fit.
   package let count: Int
+  private let bytes: Int
 
   /// Zeroed memory for `count` elements; throws `.outOfMemory` if there is none, or if the size in
   /// bytes is no representable number.
@@ -19,16 +23,32 @@ package final class AlignedBuffer<Element: BitwiseCopyable>: @unchecked Sendable
     }
     // A whole number of cache lines, so that no two buffers share one.
     let whole = max(64, (bytes + 63) / 64 * 64)
-    var memory: UnsafeMutableRawPointer?
-    guard posix_memalign(&memory, 64, whole) == 0, let memory else {
+    guard let memory = whole < Self.mappedBytes ? Self.allocated(whole) : Self.mapped(whole) else {
       throw IVGError(.outOfMemory, "\(whole) bytes of memory are not to be had")
     }
-    memset(memory, 0, whole)
     self.pointer = memory.bindMemory(to: Element.self, capacity: count)
     self.count = count
+    self.bytes = whole
   }
 
-  deinit { free(pointer) }
+  /// Buffers of this many bytes are mapped.
+  private static var mappedBytes: Int { 1 << 17 }
+
+  private static func allocated(_ bytes: Int) -> UnsafeMutableRawPointer? {
+    var memory: UnsafeMutableRawPointer?
+    guard posix_memalign(&memory, 64, bytes) == 0, let memory else { return nil }
+    memset(memory, 0, bytes)
+    return memory
+  }
+
+  private static func mapped(_ bytes: Int) -> UnsafeMutableRawPointer? {
+    let memory = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    return memory == MAP_FAILED ? nil : memory
+  }
+
+  deinit {
+    if bytes < Self.mappedBytes { free(pointer) } else { munmap(pointer, bytes) }
+  }
 
   /// All elements.
   package var elements: UnsafeMutableBufferPointer<Element> {

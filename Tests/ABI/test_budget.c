@@ -11,10 +11,7 @@
 /* What comes beside a figure: once in a process the language runtime's first use and malloc's slack, and a stack for
  * each worker thread. Measured: 0.05 to 0.13 MB. */
 static const int64_t once = 500000, again = 300000;
-/* Without a budget every model in use also counts its pages, of which there may be 2^18, with 4 bytes each. */
-static const int64_t page_counters = 4 << 18;
-
-static const char prompt[] = "Once upon a time, in a small town by the sea, there lived a";
+static const char *prompt = "Once upon a time, in a small town by the sea, there lived a";
 
 /* What is open in a child. */
 typedef struct parts {
@@ -29,7 +26,6 @@ typedef struct corner {
   const char *other, *head;                   /* files of the second model and the value head, if any */
   uint32_t width, successors, chunk, max_tokens;
   bool extras; /* every option that keeps something for each token or row */
-  uint32_t models; /* that compute */
 } corner;
 
 typedef struct setting {
@@ -183,7 +179,6 @@ static void in_two_sessions(const void *argument) {
   ivg_guidance *guidance = new_guidance(what->width, what->successors, what->chunk);
   if (what->add) what->add(guidance, &with);
   uint64_t required = 0, planned = 0;
-  int64_t allowed = where->has_budget ? 0 : page_counters * what->models;
   resident before;
   ivg_session *sessions[2] = {NULL};
   for (int i = 0; i < 2; i++) {
@@ -197,7 +192,7 @@ static void in_two_sessions(const void *argument) {
            where->has_budget ? "" : ", no budget", i + 1, (double)required / 1e6, (double)growth / 1e6,
            (double)over / 1e6);
     CHECK(planned <= required);
-    CHECK(over <= allowed + (i == 0 ? once : again));
+    CHECK(over <= (i == 0 ? once : again));
     if (where->slack > 0) CHECK((double)over >= -where->slack);
   }
   if (where->has_budget) one_byte_less(&with, limits, &options, guidance, planned);
@@ -206,21 +201,21 @@ static void in_two_sessions(const void *argument) {
 }
 
 static const corner corners[] = {
-    {"one row", NULL, NULL, NULL, 1, 1, 0, 180, false, 1},
-    {"one row, all options", NULL, NULL, NULL, 1, 1, 0, 180, true, 1},
-    {"16 samples", NULL, NULL, NULL, 16, 1, 0, 100, true, 1},
-    {"best of 16 by a scorer", add_scorer, NULL, NULL, 1, 16, 0, 64, false, 1},
-    {"EFT with an adapter", add_adapters, NULL, NULL, 1, 1, 0, 150, true, 1},
-    {"EFT with another model", add_other_model, "tiny-llama-untuned.gguf", NULL, 1, 1, 0, 150, false, 2},
-    {"tilt by a vocabulary head", add_tilting_head, NULL, "tiny-value-lora.gguf", 1, 1, 0, 180, true, 1},
-    {"tilt by a scalar head", add_tilting_head, NULL, "tiny-value-scalar.gguf", 1, 1, 0, 64, false, 1},
-    {"CBS by two prompts", add_two_prompts, NULL, NULL, 4, 4, 5, 64, true, 1},
-    {"CBS by a scalar head", add_scoring_head, NULL, "tiny-value-scalar.gguf", 4, 4, 5, 64, false, 1},
-    {"CBS by another vocabulary", add_two_prompts, "tiny-other-vocabulary.gguf", NULL, 4, 4, 5, 64, false, 2},
-    {"IVG", add_ivg, NULL, "tiny-value-lora.gguf", 4, 4, 5, 64, true, 1},
-    {"nudging", add_nudger, "tiny-llama-untuned.gguf", NULL, 1, 1, 0, 64, false, 2},
-    {"nudging by another vocabulary", add_nudger, "tiny-other-vocabulary.gguf", NULL, 1, 1, 0, 48, false, 2},
-    {"nudging by an adapter", add_nudger, NULL, NULL, 1, 1, 0, 64, false, 1},
+    {"one row", NULL, NULL, NULL, 1, 1, 0, 180, false},
+    {"one row, all options", NULL, NULL, NULL, 1, 1, 0, 180, true},
+    {"16 samples", NULL, NULL, NULL, 16, 1, 0, 100, true},
+    {"best of 16 by a scorer", add_scorer, NULL, NULL, 1, 16, 0, 64, false},
+    {"EFT with an adapter", add_adapters, NULL, NULL, 1, 1, 0, 150, true},
+    {"EFT with another model", add_other_model, "tiny-llama-untuned.gguf", NULL, 1, 1, 0, 150, false},
+    {"tilt by a vocabulary head", add_tilting_head, NULL, "tiny-value-lora.gguf", 1, 1, 0, 180, true},
+    {"tilt by a scalar head", add_tilting_head, NULL, "tiny-value-scalar.gguf", 1, 1, 0, 64, false},
+    {"CBS by two prompts", add_two_prompts, NULL, NULL, 4, 4, 5, 64, true},
+    {"CBS by a scalar head", add_scoring_head, NULL, "tiny-value-scalar.gguf", 4, 4, 5, 64, false},
+    {"CBS by another vocabulary", add_two_prompts, "tiny-other-vocabulary.gguf", NULL, 4, 4, 5, 64, false},
+    {"IVG", add_ivg, NULL, "tiny-value-lora.gguf", 4, 4, 5, 64, true},
+    {"nudging", add_nudger, "tiny-llama-untuned.gguf", NULL, 1, 1, 0, 64, false},
+    {"nudging by another vocabulary", add_nudger, "tiny-other-vocabulary.gguf", NULL, 1, 1, 0, 48, false},
+    {"nudging by an adapter", add_nudger, NULL, NULL, 1, 1, 0, 64, false},
 };
 enum { CORNERS = sizeof corners / sizeof *corners };
 
@@ -253,15 +248,21 @@ static void the_figure_of_a_real_model(void) {
     snprintf(guides[i], sizeof *guides, "%s/../../examples/sentiment/models/%s.gguf",
              fixtures ? fixtures : "Tests/Fixtures", names[i]);
   const corner real[] = {
-      {"SmolLM2, one row", NULL, NULL, NULL, 1, 1, 0, 24, false, 1},
-      {"SmolLM2, EFT", add_adapters, NULL, NULL, 1, 1, 0, 24, true, 1},
-      {"SmolLM2, 8 samples", NULL, NULL, NULL, 8, 1, 0, 24, true, 1},
-      {"SmolLM2, IVG", add_ivg, NULL, guides[2], 2, 2, 5, 10, false, 1},
+      {"SmolLM2, one row", NULL, NULL, NULL, 1, 1, 0, 24, false},
+      {"SmolLM2, EFT", add_adapters, NULL, NULL, 1, 1, 0, 24, true},
+      {"SmolLM2, 8 samples", NULL, NULL, NULL, 8, 1, 0, 24, true},
+      {"SmolLM2, IVG", add_ivg, NULL, guides[2], 2, 2, 5, 10, false},
   };
+  /* More tokens than are computed in one pass, so that all buffers are in use. */
+  static char text[1024];
+  const char *usual = prompt;
+  for (int i = 0; i < 6; i++) strcat(text, usual);
+  prompt = text;
   for (size_t i = 0; i < sizeof real / sizeof *real; i++) {
-    setting where = {base, guides[0], guides[1], &real[i], 2, 48, true, i < 2 ? 3e6 : 0};
+    setting where = {base, guides[0], guides[1], &real[i], 2, 160, true, i < 2 ? 5.5e6 : 0};
     in_a_process_of_its_own(real[i].name, in_two_sessions, &where);
   }
+  prompt = usual;
 }
 
 /* In a child: all kinds of requests on one session, each with prompts of its own, so that the memory of earlier ones

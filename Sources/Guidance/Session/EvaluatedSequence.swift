@@ -23,7 +23,7 @@ package final class EvaluatedSequence {
     self.session = session
     self.adapter = adapter
     engine = try session.engine(for: trunk)
-    last = try AlignedBuffer(count: trunk.outputSize)
+    last = try Self.logits(session, engine)
     sequence = engine.makeSequence(adapter: adapter)
   }
 
@@ -32,14 +32,32 @@ package final class EvaluatedSequence {
     session = other.session
     engine = other.engine
     adapter = other.adapter
-    last = try AlignedBuffer(count: engine.trunk.outputSize)
+    last = try Self.logits(session, engine)
     sequence = engine.makeSequence(adapter: adapter)
     engine.copy(other.sequence, to: sequence)
     last.pointer.update(from: other.last.pointer, count: last.count)
     hasLogits = other.hasLogits
   }
 
-  deinit { counting { engine.removeSequence(sequence) } }
+  deinit {
+    counting { engine.removeSequence(sequence) }
+    session.sequenceBytes -= last.count * MemoryLayout<Float>.stride
+  }
+
+  /// Room for a sequence's logits, counted against the budget.
+  private static func logits(_ session: Session, _ engine: Engine) throws(IVGError)
+    -> AlignedBuffer<Float>
+  {
+    let bytes = engine.trunk.outputSize * MemoryLayout<Float>.stride
+    session.sequenceBytes += bytes
+    do throws(IVGError) {
+      try session.reserveSequencePages(0, on: engine)
+      return try AlignedBuffer(count: engine.trunk.outputSize)
+    } catch {
+      session.sequenceBytes -= bytes
+      throw error
+    }
+  }
 
   package var length: Int { engine.length(sequence) }
 

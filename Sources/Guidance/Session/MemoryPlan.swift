@@ -11,6 +11,9 @@ package struct MemoryPlan {
     var logitRows = 0
     var results = 0
     var bytes = 0
+
+    /// Of these, bytes of logits and results.
+    var outputBytes: Int { logitRows * trunk.outputSize * 4 + results * 8 }
   }
 
   private(set) var trunks: [TrunkPart] = []
@@ -141,6 +144,9 @@ package struct MemoryPlan {
         + "context of \(context) tokens")
   }
 
+  /// What the plan has for a trunk.
+  func part(of trunk: Trunk) -> TrunkPart? { trunks.first { $0.trunk === trunk } }
+
   func exceeded(_ budget: Int) -> IVGError {
     IVGError(
       .outOfMemory,
@@ -167,26 +173,44 @@ package struct MemoryPlan {
         .invalidArgument,
         "context_length is \(asked); the model \(trunk.path) was made for \(own) tokens")
     }
-    var context = options.contextLength ?? own
     let pageBytes = Engine.pageBytes(trunk)
-    while true {
+    /// Bytes of a context with one row of that many tokens.
+    func bytes(_ context: Int, filled: Int) -> Int {
+      let pages = (filled + Engine.tokensPerPage - 1) / Engine.tokensPerPage
+      let (bytes, overflow) = pages.multipliedReportingOverflow(by: pageBytes)
       let fixed = Engine.fixedBytes(
         trunk: trunk, threadCount: options.threadCount, contextLength: context, sequences: 1,
         logitRows: 1)
-      // What is asked for need not be filled: a request is measured by what it needs.
-      let pages =
-        options.contextLength == nil
-        ? (context + Engine.tokensPerPage - 1) / Engine.tokensPerPage : 1
-      let (bytes, overflow) = pages.multipliedReportingOverflow(by: pageBytes)
-      if !overflow, fixed + bytes <= options.budget { return context }
-      guard options.contextLength == nil, context > Engine.tokensPerPage else {
-        throw IVGError(
-          .outOfMemory,
-          "a context of \(context) tokens needs \(overflow ? Int.max : fixed + bytes) bytes beside "
-            + "the model file \(trunk.path); the memory budget is \(options.budget) bytes")
-      }
-      context = max(Engine.tokensPerPage, context * 7 / 8)
+      return overflow ? .max / 2 : fixed + bytes
     }
+    // What is asked for need not be filled: a request is measured by what it needs.
+    if let asked = options.contextLength {
+      guard bytes(asked, filled: 1) <= options.budget else {
+        throw tooLarge(asked, trunk, bytes(asked, filled: 1), options)
+      }
+      return asked
+    }
+    if bytes(own, filled: own) <= options.budget { return own }
+    let least = min(own, Engine.tokensPerPage)
+    guard bytes(least, filled: least) <= options.budget else {
+      throw tooLarge(least, trunk, bytes(least, filled: least), options)
+    }
+    // The largest that fits, which is below `own`.
+    var (fits, exceeds) = (least, own)
+    while exceeds - fits > 1 {
+      let middle = (fits + exceeds) / 2
+      if bytes(middle, filled: middle) <= options.budget { fits = middle } else { exceeds = middle }
+    }
+    return fits
+  }
+
+  private static func tooLarge(
+    _ context: Int, _ trunk: Trunk, _ bytes: Int, _ options: SessionOptions
+  ) -> IVGError {
+    IVGError(
+      .outOfMemory,
+      "a context of \(context) tokens needs \(bytes) bytes beside the model file \(trunk.path); the "
+        + "memory budget is \(options.budget) bytes")
   }
 }
 

@@ -21,10 +21,11 @@ package final class Session {
   private var prefixes = PrefixCache()
   /// The current request.
   package private(set) var generation: (any Generation)?
-  /// Pages that the host's own sequences hold.
+  /// Pages that the host's own sequences hold, and bytes beside them.
   var sequencePages = 0
-  /// Bytes that the current request was planned with.
-  private var plannedBytes = 0
+  var sequenceBytes = 0
+  /// What the current request was planned with.
+  private var plan: MemoryPlan?
 
   /// Throws `.invalidArgument`, `.unsupported` for a base that holds only a vocabulary,
   /// `.outOfMemory`.
@@ -65,7 +66,7 @@ package final class Session {
   }
 
   /// Bytes beside the mapped files, as compared with the budget.
-  package var memoryUsed: Int { plannedBytes }
+  package var memoryUsed: Int { plan?.bytes ?? 0 }
 
   /// Starts what the request asks for.
   private func start(_ request: Request) throws(IVGError) -> any Generation {
@@ -93,26 +94,33 @@ package final class Session {
   private func prepare(_ request: Request) throws(IVGError) -> MemoryPlan {
     generation?.keepPrefixes(in: &prefixes)
     generation = nil
-    plannedBytes = 0
+    self.plan = nil
     let plan = try MemoryPlan(request, options)
     guard plan.bytes <= budget else { throw plan.exceeded(budget) }
     try makeRoom(for: plan)
     for part in plan.trunks {
       try engine(for: part.trunk).reserve(logitRows: part.logitRows, results: part.results)
     }
-    plannedBytes = plan.bytes
+    self.plan = plan
     return plan
   }
 
-  /// Lets go of what is only kept for later requests, as far as the plan needs its memory.
+  /// Lets go of what is only kept for later requests, as far as the plan needs its memory: prefixes, engines
+  /// that only earlier requests used, pages that are free, logits of earlier batches.
   ///
   /// Throws `.outOfMemory` if the host's own sequences leave too little.
   private func makeRoom(for plan: MemoryPlan) throws(IVGError) {
-    func sum(_ bytes: (Engine) -> Int) -> Int { engines.reduce(0) { $0 + bytes($1) } }
     let available = budget - plan.bytes
-    if sum(\.usedBytes) > available { dropPrefixes() }
-    if sum(\.residentBytes) > available { for engine in engines { engine.trim() } }
-    let held = sum(\.usedBytes)
+    func isShort() -> Bool { keptBytes(beside: plan) > available }
+    if isShort() { for engine in engines { engine.trim() } }
+    if isShort() { for engine in engines { try engine.dropOutputs() } }
+    if isShort() { dropEngines(beside: plan) }
+    if isShort() {
+      dropPrefixes()
+      for engine in engines { engine.trim() }
+      dropEngines(beside: plan)
+    }
+    let held = keptBytes(beside: plan)
     guard held <= available else {
       throw IVGError(
         .outOfMemory,
@@ -128,6 +136,29 @@ package final class Session {
           "the request needs \(part.pages) pages of keys and values; \(free) of \(engine.pageLimit) "
             + "are free")
       }
+    }
+  }
+
+  /// Bytes that the session holds and `plan` does not count: pages in use or not given back, logits of the
+  /// host's sequences, and what engines hold besides.
+  private func keptBytes(beside plan: MemoryPlan) -> Int {
+    engines.reduce(sequenceBytes + fixedBytes(beside: plan)) { $0 + $1.residentBytes }
+  }
+
+  /// Bytes beside pages of engines that `plan` (nil: no plan) does not use, and of outputs beyond its own.
+  private func fixedBytes(beside plan: MemoryPlan?) -> Int {
+    engines.reduce(0) { sum, engine in
+      let part = plan?.part(of: engine.trunk)
+      return sum + (part.map { max(0, engine.outputBytes - $0.outputBytes) } ?? engine.heldBytes)
+    }
+  }
+
+  /// Lets go of engines that hold no sequence. That of the base stays: sequences without tokens may have it.
+  private func dropEngines(beside plan: MemoryPlan) {
+    var baseTrunk: Trunk?
+    if case .file(let model) = base.source { baseTrunk = model.trunk }
+    engines.removeAll {
+      $0.usedPages == 0 && plan.part(of: $0.trunk) == nil && $0.trunk !== baseTrunk
     }
   }
 
@@ -218,12 +249,20 @@ package final class Session {
   ///
   /// Throws `.outOfMemory`.
   func reserveSequencePages(_ pages: Int, on engine: Engine) throws(IVGError) {
-    let bytes = (sequencePages + pages) * Engine.pageBytes(engine.trunk)
-    guard plannedBytes + bytes <= budget else {
+    let pageBytes = Engine.pageBytes(engine.trunk)
+    let bytes = (sequencePages + pages) * pageBytes + sequenceBytes
+    let held = memoryUsed + fixedBytes(beside: plan)
+    guard held + bytes <= budget else {
       throw IVGError(
         .outOfMemory,
-        "sequences would hold \(bytes) bytes and the request holds \(plannedBytes); the memory budget "
-          + "is \(budget) bytes")
+        "sequences would hold \(bytes) bytes and the session holds \(held) beside them; the memory "
+          + "budget is \(budget) bytes")
+    }
+    // Prefixes and free pages, and the request's own pages, which are counted twice here.
+    let resident = engines.reduce(0) { $0 + $1.residentBytes } - sequencePages * pageBytes
+    if held + bytes + resident > budget {
+      dropPrefixes()
+      for engine in engines { engine.trim() }
     }
     if engine.pageLimit - engine.usedPages < pages { dropPrefixes() }
   }

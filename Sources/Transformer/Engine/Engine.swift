@@ -69,6 +69,17 @@ package final class Engine {
       + sequences * SequenceTable.slotBytes(contextLength: contextLength)
   }
 
+  /// Bytes that this engine holds beside its pages.
+  package var heldBytes: Int {
+    ForwardProgram.bytes(
+      trunk: trunk, workerCount: team.threadCount, contextLength: contextLength)
+      + sequences.slotBytes + outputBytes
+  }
+  /// Of these, bytes of logits and results.
+  package var outputBytes: Int {
+    logits.count * MemoryLayout<Float>.stride + results.count * MemoryLayout<Double>.stride
+  }
+
   package var usedPages: Int { sequences.pool.used }
   package var pageLimit: Int { sequences.pool.limit }
   /// Bytes of pages in use, and of those whose memory was not given back to the system.
@@ -76,6 +87,13 @@ package final class Engine {
   package var residentBytes: Int { sequences.pool.resident * sequences.pool.pageBytes }
   /// Gives the memory of free pages back to the system.
   package func trim() { sequences.pool.trim() }
+
+  /// Gives the logits and results of the last batch back to the system.
+  package func dropOutputs() throws(IVGError) {
+    beginBatch()
+    logits = try AlignedBuffer(count: 0)
+    results = try AlignedBuffer(count: 0)
+  }
 
   /// Makes room for that many rows of logits and scalar results in one batch, so that nothing is
   /// allocated later.

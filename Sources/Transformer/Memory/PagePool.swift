@@ -24,6 +24,8 @@ final class PagePool {
   /// Pages whose memory the system may have given: those in use, and those given back since `trim`.
   private(set) var resident = 0
   let base: UnsafeMutableRawPointer  // [limit × pageBytes]
+  private let counts: AlignedBuffer<Int32>  // [limit]
+  private let stack: AlignedBuffer<Int32>  // [limit]
   private let references: UnsafeMutablePointer<Int32>  // [limit]
   private let free: UnsafeMutablePointer<Int32>  // [limit] a stack of page ids
   private var freeCount = 0
@@ -58,16 +60,18 @@ final class PagePool {
         .outOfMemory, "cannot reserve \(limit) pages of \(pageBytes) bytes for keys and values")
     }
     base = mapped
-    references = .allocate(capacity: max(limit, 1))
-    references.initialize(repeating: 0, count: max(limit, 1))
-    free = .allocate(capacity: max(limit, 1))
+    do throws(IVGError) {
+      counts = try AlignedBuffer(count: max(limit, 1))
+      stack = try AlignedBuffer(count: max(limit, 1))
+    } catch {
+      munmap(mapped, bytes)
+      throw error
+    }
+    references = counts.pointer
+    free = stack.pointer
   }
 
-  deinit {
-    munmap(base, pageBytes * max(limit, 1))
-    references.deallocate()
-    free.deallocate()
-  }
+  deinit { munmap(base, pageBytes * max(limit, 1)) }
 
   /// Byte offset of one layer's and head's keys within a page; the values follow `valueOffset` later.
   func keyOffset(layer: Int, head: Int) -> Int { layer * layerStride + head * headStride }

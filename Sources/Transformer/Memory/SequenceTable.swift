@@ -38,6 +38,9 @@ final class SequenceTable {
     for slot in slots { slot.pages.deallocate() }
   }
 
+  /// Bytes that all slots there ever were take beside their pages.
+  var slotBytes: Int { slots.count * Self.slotBytes(contextLength: contextLength) }
+
   /// Bytes that one slot takes beside its pages.
   static func slotBytes(contextLength: Int) -> Int {
     (contextLength + PagePool.tokensPerPage - 1) / PagePool.tokensPerPage * 4
