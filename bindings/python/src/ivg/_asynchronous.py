@@ -71,8 +71,6 @@ def _serve(jobs: queue.SimpleQueue[Callable[[], object] | None]) -> None:
 def _settle(future: asyncio.Future[Any], result: Any, exception: BaseException | None) -> None:
     if future.cancelled():
         return
-    if isinstance(exception, StopIteration):  # a future takes any other
-        exception = RuntimeError(f"a function raised {exception!r}")
     if exception is not None:
         future.set_exception(exception)
     else:

@@ -213,6 +213,8 @@ class Gate:
             lib.ivg_error_free(error)  # the cancel was meant for an earlier call
         if exception is not None:
             lib.ivg_error_free(error)
+            if isinstance(exception, StopIteration):  # would look like the end of a stream
+                raise RuntimeError("a callback raised StopIteration") from exception
             raise exception
         if status < 0:
             raise take_error(status, error)
