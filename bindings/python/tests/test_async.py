@@ -32,6 +32,22 @@ def test_chats(tiny: ivg.Model) -> None:
     run(main())
 
 
+def test_the_request_as_a_whole(tiny: ivg.Model) -> None:
+    async def main() -> None:
+        expected = tiny.generate(PROMPT, max_tokens=10, seed=1)
+        steps = tiny.astream(PROMPT, max_tokens=10, seed=1)
+        with pytest.raises(ivg.InvalidArgumentError, match="not begun"):
+            _ = steps.completion
+        async with steps:
+            async for step in steps:
+                assert step.text or step.finish_reason
+                steps.cancel()  # no step is running: nothing happens
+        assert steps.completion.candidates == expected.candidates
+        assert [step async for step in steps] == []
+
+    run(main())
+
+
 def test_a_hundred_at_once_on_one_session(tiny: ivg.Model) -> None:
     """More than asyncio has threads: waiting for the session takes none."""
 
@@ -76,7 +92,7 @@ def test_a_cancelled_task_stops_within_100_ms_and_leaves_the_session_usable(real
                     pass
 
             for work in (session.agenerate("word " * 4000, max_tokens=1), stream()):
-                task = asyncio.create_task(work)  # type: ignore[arg-type]
+                task = asyncio.create_task(work)
                 await asyncio.sleep(0.3)
                 began = time.process_time()
                 task.cancel()
@@ -109,6 +125,10 @@ def test_a_stream_that_is_left_early(tiny: ivg.Model) -> None:
         async for _ in steps:
             break
         await steps.aclose()
+        other = asyncio.create_task(tiny.agenerate(PROMPT, max_tokens=2))
+        assert (await asyncio.wait_for(other, 10)).token_ids
+        async for _ in tiny.astream(PROMPT, max_tokens=50, ignore_end=True):
+            break  # dropped without a word
         other = asyncio.create_task(tiny.agenerate(PROMPT, max_tokens=2))
         assert (await asyncio.wait_for(other, 10)).token_ids
 

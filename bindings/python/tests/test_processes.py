@@ -130,7 +130,8 @@ def refuses(use):
 def child():
     for use in (lambda: model.generate("a"), lambda: model.tokenize("a"), lambda: model.session(),
                 lambda: session.generate("a"), lambda: next(stream), lambda: stream.cancel(), lambda: session.cancel(),
-                lambda: busy.generate("a"), lambda: busy.cancel(), lambda: sequence.evaluate([5]), lambda: len(sequence),
+                lambda: busy.generate("a"), lambda: busy.cancel(), lambda: sequence.evaluate([5]),
+                lambda: len(sequence),
                 lambda: sequence.logits(), lambda: session.score(head, "a", ["b"]), lambda: model.value_head({HEAD!r}),
                 lambda: ivg.Guidance(explicit=ivg.Explicit(head)), lambda: session.sequence(),
                 lambda: model.stream("a", guidance=guidance), lambda: model.render_chat([])):

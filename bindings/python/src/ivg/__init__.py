@@ -13,6 +13,7 @@ for step in base.stream("Here is a movie review from imdb: ", guidance=guide, ma
 """
 
 from . import train
+from ._asynchronous import AsyncStream
 from ._bindings import IVG_VERSION_MAJOR, IVG_VERSION_MINOR, IVG_VERSION_PATCH
 from ._errors import (
     CallbackError,
@@ -50,6 +51,7 @@ __version__ = f"{IVG_VERSION_MAJOR}.{IVG_VERSION_MINOR}.{IVG_VERSION_PATCH}"
 
 __all__ = [
     "Adapter",
+    "AsyncStream",
     "BestOf",
     "CallbackError",
     "CancelledError",

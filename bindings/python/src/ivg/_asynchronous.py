@@ -8,13 +8,15 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
+from . import _errors as ivg_errors
+from ._managed import unpicklable
 from ._session import Turn
 from ._stream import Stream
 
 if TYPE_CHECKING:
-    from ._results import Step
+    from ._results import Completion, Step
     from ._session import Session
 
 _Parameters = ParamSpec("_Parameters")
@@ -77,48 +79,87 @@ def _settle(future: asyncio.Future[Any], result: Any, exception: BaseException |
         future.set_result(result)
 
 
-class Request:
-    """One request: `async with Request(session, begin) as request: while (step := await request.next()): ...`
+class AsyncStream:
+    """The steps of a request, for asyncio: `async for step in model.astream("Once"): ...`
 
-    session: makes or finds the session; begin: begins the stream. Both run on the request's thread.
+        async with model.astream("Once upon a time") as steps:
+            async for step in steps:
+                print(step.text, end="", flush=True)
+        print(steps.completion.finish_reason)
+
+    The request begins, and waits for its session, with the first step. Cancelling the task stops the running step
+    within milliseconds and ends the request; so do leaving the block, `aclose()`, and dropping it. One task at a time
+    may use it.
     """
 
     def __init__(self, session: Callable[[], Session], begin: Callable[[Session, Turn], Stream]) -> None:
         self._find = session
         self._begin = begin
-
-    async def __aenter__(self) -> Request:
-        self._runner = Runner()
+        self._runner: Runner | None = None
         self._stream: Stream | None = None
+        self._ended = False
+
+    def __aiter__(self) -> AsyncStream:
+        return self
+
+    async def __anext__(self) -> Step:
+        """The next step. Raises what `Stream` and the making of one raise."""
+        if self._ended:
+            raise StopAsyncIteration
         try:
-            session = await _finished(self._runner.start(self._find), lambda: None)
-            turn = await _turn(session)
-            try:
-                beginning = self._runner.start(self._begin, session, turn)
-                self._stream = await _finished(beginning, lambda: session._cancel_request(turn))
-            except BaseException:
-                session._leave(turn)
-                raise
-        except BaseException:
-            self._runner.close()
+            if self._runner is None:
+                self._runner = Runner()
+            if self._stream is None:
+                self._stream = await self._start(self._runner)
+            step = await _finished(self._runner.start(next, self._stream, None), self._stream.cancel)
+        except ivg_errors.CancelledError:  # by cancel(): it may go on
             raise
+        except BaseException:
+            await self.aclose()
+            raise
+        if step is None:
+            await self.aclose()
+            raise StopAsyncIteration
+        return step
+
+    async def _start(self, runner: Runner) -> Stream:
+        session = await _finished(runner.start(self._find), lambda: None)
+        turn = await _turn(session)
+        try:
+            beginning = runner.start(self._begin, session, turn)
+            return await _finished(beginning, lambda: session._cancel_request(turn))
+        except BaseException:
+            session._leave(turn)
+            raise
+
+    async def __aenter__(self) -> AsyncStream:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends the request. The session is free for the next one."""
+        self._ended = True
         if self._stream is not None:
             self._stream.close()
-        self._runner.close()
+        if self._runner is not None:
+            self._runner.close()
+
+    def cancel(self) -> None:
+        """Makes the running step raise ivg.CancelledError; from any thread. Without one, does nothing."""
+        if self._stream is not None and not self._ended:
+            self._stream.cancel()
 
     @property
-    def stream(self) -> Stream:
-        """The request's stream."""
-        assert self._stream is not None, "the request has not begun"
-        return self._stream
+    def completion(self) -> Completion:
+        """The request as a whole, when it has ended. Raises ivg.InvalidArgumentError before its first step."""
+        if self._stream is None:
+            raise ivg_errors.InvalidArgumentError("the request has not begun")
+        return self._stream.completion
 
-    async def next(self) -> Step | None:
-        """The next step; None at the end."""
-        stream = self.stream
-        return await _finished(self._runner.start(next, stream, None), stream.cancel)
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise unpicklable(self, "pass its `completion`, or the prompt and the seed")
 
 
 async def _turn(session: Session) -> Turn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as ListOf
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ from ._sampling import SamplingOptions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._asynchronous import Request
+    from ._asynchronous import AsyncStream
     from ._guidance import Explicit, Guidance, Implicit, Scorer
     from ._model import Model, ValueHead
-    from ._results import Completion, Step
+    from ._results import Completion
     from ._sampling import SamplingKeywords
     from ._session import Session
     from ._stream import Stream
@@ -91,12 +91,13 @@ class Generates:
 
         Any number of tasks may ask at once; those of one session get their answers one after the other.
         """
-        async with self._request(prompt, guidance, template, sampling, options) as request:
-            while await request.next() is not None:
+        steps = self.astream(prompt, guidance=guidance, template=template, sampling=sampling, **options)
+        async with steps:
+            async for _ in steps:
                 pass
-            return request.stream.completion
+        return steps.completion
 
-    async def astream(
+    def astream(
         self,
         prompt: str | bytes,
         *,
@@ -104,28 +105,13 @@ class Generates:
         template: str | None = None,
         sampling: SamplingOptions | None = None,
         **options: Unpack[SamplingKeywords],
-    ) -> AsyncGenerator[Step, None]:
-        """`stream` for asyncio: `async for step in model.astream("Once"): ...`
-
-        Cancelling the task stops the running step; a loop that is left early ends the request with `aclose()`.
-        """
-        async with self._request(prompt, guidance, template, sampling, options) as request:
-            while (step := await request.next()) is not None:
-                yield step
-
-    def _request(
-        self,
-        prompt: str | bytes,
-        guidance: Guidance | None,
-        template: str | None,
-        sampling: SamplingOptions | None,
-        options: SamplingKeywords,
-    ) -> Request:
-        from ._asynchronous import Request
+    ) -> AsyncStream:
+        """`stream` for asyncio: `async for step in model.astream("Once"): ...`"""
+        from ._asynchronous import AsyncStream
         from ._stream import Stream
 
         chosen = (sampling or SamplingOptions()).replace(options)
-        return Request(
+        return AsyncStream(
             self._generating_session,
             lambda session, turn: Stream(session, prompt, template, guidance, chosen, turn),
         )
@@ -217,7 +203,7 @@ class Generates:
         guidance: Guidance | None = None,
         sampling: SamplingOptions | None = None,
         **options: Unpack[SamplingKeywords],
-    ) -> AsyncGenerator[Step, None]:
+    ) -> AsyncStream:
         """`stream_chat` for asyncio: `async for step in model.astream_chat(messages): ...`"""
         prompt, around, guidance = self._conversation(messages, template, guidance)
         return self.astream(prompt, guidance=guidance, template=around, sampling=sampling, **options)
@@ -269,4 +255,3 @@ class Generates:
         if isinstance(texts, str | bytes):
             raise TypeError("texts is a list of texts, not one text")
         return score_texts(self._generating_session(), as_guidance(by), prompt, texts, ended)
-
