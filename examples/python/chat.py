@@ -15,7 +15,7 @@ def chat(path: str, lines: Iterable[str]) -> None:
     messages = [{"role": "system", "content": "You are a helpful assistant."}]
     with ivg.Model(path) as model:
         for line in lines:
-            question = line.removesuffix("\n")
+            question = line.removesuffix("\n").removesuffix("\r")
             if not question:
                 continue
             print(f"> {question}", flush=True)
