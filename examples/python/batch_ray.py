@@ -5,8 +5,8 @@ python batch_ray.py MODEL PROMPTS OUT [--workers N] [--threads N] [--address aut
 
 PROMPTS has an object with "prompt" on each line. OUT gets an object for each of them, in their order: its index, seed,
 text, finish reason and score, or the error. A line is written as a whole, and only behind those of all earlier prompts:
-OUT is at any moment the beginning of the finished file. Run the same command again after a kill, a crash or a full disk,
-with any number of workers, and OUT ends with the same bytes: a prompt's seed depends on its index alone.
+OUT is at any moment the beginning of the finished file. Run the same command again after a kill, a crash or a full
+disk, with any number of workers, and OUT ends with the same bytes: a prompt's seed depends on its index alone.
 OUT.settings.json says what OUT was made with; a run with another model, other prompts or other options is refused.
 
 Each worker maps MODEL, which must be at the same path on all machines. On one machine the pages of the file are in
@@ -73,7 +73,7 @@ class Worker:
         )
 
     def memory(self) -> tuple[str, int, int]:
-        """The machine, and bytes of the mapped file that this process has in memory: all, and its share of common ones."""
+        """The machine, and bytes of the mapped file that are in memory here: all, and its share of common ones."""
         name, inside = os.path.realpath(self.model.info.path), False
         total = share = 0
         with open("/proc/self/smaps") as file:
