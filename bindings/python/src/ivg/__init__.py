@@ -31,6 +31,7 @@ from ._errors import (
 )
 from ._evaluate import EvaluationOptions, Guides, SearchOptions, evaluate, plot_methods
 from ._file import File, Tensor
+from ._generates import Generates
 from ._guidance import BestOf, ChunkBeamSearch, Explicit, Guidance, Implicit, Role, Scorer
 from ._library import kernels_name, library_version
 from ._log import log_to_logging
@@ -65,6 +66,7 @@ __all__ = [
     "EvaluationOptions",
     "Explicit",
     "File",
+    "Generates",
     "Guidance",
     "Guides",
     "HostedModel",

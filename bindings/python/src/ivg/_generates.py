@@ -126,7 +126,9 @@ class Generates:
     ) -> str:
         """The prompt that the model's chat template, or `template`, makes of messages.
 
-        Templates run in jinja2's immutable sandbox. `variables` are passed to the template, e.g. `tools`.
+        Templates run in jinja2's immutable sandbox; one that fails raises InvalidArgumentError. With
+        `add_generation_prompt` the beginning of the assistant's answer follows. `variables` are passed to the template,
+        e.g. `tools`.
         """
         model = self._model()
         source = template if template is not None else model.info.chat_template

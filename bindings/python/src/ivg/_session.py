@@ -133,7 +133,7 @@ class Session(Managed, Generates):
         )
 
     def sequence(self, adapter: Adapter | None = None) -> Sequence:
-        """An empty sequence of evaluated tokens, for a loop of your own."""
+        """An empty sequence of evaluated tokens, for a loop of your own; `adapter` is on in all of its rows."""
         raw = ctypes.POINTER(c.ivg_sequence)()
         with self._gate.turn:
             self._gate.short(

@@ -77,6 +77,7 @@ class Trainer(Managed, Iterator[Report]):
     def run(self, on_report: Callable[[Report], object] | None = None, *, log: PathLike | None = None) -> Report | None:
         """Trains to the end: `trainer.run(lambda report: print(report.loss), log="dpo.jsonl")`.
 
+        on_report: called with each report.
         log: JSON Lines, one object for each report, which `ivg plot` draws. The log of a run that goes on from its
         checkpoint goes on too, without the steps beyond it; that of a new run is overwritten.
         Returns the last evaluation, or without one the last step; None if there was nothing left to do.
