@@ -166,6 +166,25 @@ def test_steering_a_model_of_ones_own(model: Path, tmp_path: Path) -> None:
     assert "xyzzy. The film was xyzzy" in run(EXAMPLES / "python" / "steer_your_model.py", model, text)
 
 
+def test_steering_a_model_of_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    config = transformers.LlamaConfig(
+        vocab_size=320, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path)
+    done = subprocess.run(
+        python_example("steer_your_model", TINY, tmp_path),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    alone, guided = map(float, re.findall(r"^(?:alone|guided), value ([+-][\d.]+):", done.stdout, re.M))
+    assert guided > alone + 1
+
+
 @MODELS
 def test_two_users_over_one_file(model: Path, tmp_path: Path) -> None:
     if not model.exists():
