@@ -16,6 +16,8 @@ TINY = str(fixture_path("tiny-llama.gguf"))
 
 SETTING = f"""
 import asyncio, atexit, gc, logging, os, sys, threading, time
+EARLY = []
+atexit.register(lambda: [work() for work in EARLY])  # before ivg's own, and so after it
 import ivg
 
 model = ivg.Model({TINY!r}, threads=2)
@@ -105,6 +107,10 @@ model.generate("Hello", guidance=ivg.Guidance(scorer=leave, search=ivg.BestOf(2)
     "from a hosted model": 'ivg.HostedModel(model, logits=leave).generate("Hello")',
     "in a function of atexit that generates": """
 atexit.register(lambda: model.generate("Hello", max_tokens=3))
+""",
+    "in an early function of atexit that generates beside a thread": """
+EARLY.append(lambda: (model.generate("Hello", max_tokens=3), session.generate("Hello", max_tokens=3), gc.collect()))
+threading.Thread(target=for_ever, kwargs=dict(make=lambda: session), daemon=True).start(); begun.wait()
 """,
     "by os._exit in a stream": """
 for step in model.stream("Hello", **FOR_EVER): os._exit(0)

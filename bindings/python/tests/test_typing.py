@@ -28,7 +28,7 @@ def mypy(program: Path, folder: Path) -> subprocess.CompletedProcess[str]:
         folder / "cache",
         program,
     ]
-    environment = {**os.environ, "MYPYPATH": str(PACKAGE.parent)}
+    environment = {name: value for name, value in os.environ.items() if name != "MYPYPATH"}
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=300)
 
 

@@ -8,6 +8,7 @@ signals and call directly.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import os
 import queue
@@ -15,6 +16,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import AbstractContextManager
 from typing import Any
 
 from . import _bindings as c
@@ -176,7 +178,7 @@ class Gate:
         _gates.add(self)
 
     @property
-    def turn(self) -> threading.Lock:
+    def turn(self) -> AbstractContextManager[object]:
         """The lock, unless this thread would wait for itself."""
         if self._generation != _process.generation():
             raise _process.forked_error(self._noun)
@@ -184,6 +186,16 @@ class Gate:
             raise Error(
                 f"this {self._noun} is busy with a call; a callback must not use the {self._noun} that called it"
             )
+        if _Leaving.begun and threading.current_thread() is threading.main_thread():
+            return self._last_turn()
+        return self._lock
+
+    def _last_turn(self) -> AbstractContextManager[object]:
+        """For functions of atexit: what is shut is the main thread's alone; what is still busy has no more turns."""
+        if self.is_shut:
+            return contextlib.nullcontext()
+        if self._lock.locked():
+            raise Error(f"this {self._noun} is busy, and the interpreter is ending")
         return self._lock
 
     def short(self, function: Any, *arguments: Any) -> int:

@@ -155,7 +155,9 @@ class Session(Managed, Generates):
             self._turn = turn
 
     def _is_free(self, turn: Turn) -> bool:
-        return self._turn is None or self._turn is turn or self._turn.owner == turn.owner
+        current = self._turn
+        # Once the interpreter ends, whoever had a turn will not come back.
+        return current is None or current is turn or current.owner == turn.owner or self._gate.is_shut
 
     def _check_loop(self) -> None:
         """A wait on an event loop's thread for a request of that loop would never end."""
