@@ -190,3 +190,26 @@ print("done")
 """
     done = run(code, tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_a_forked_child_has_a_scoring_command_of_its_own(tmp_path: Path) -> None:
+    command = f"{sys.executable} -uc 'import sys; [print(len(line), flush=True) for line in sys.stdin]'"
+    code = f"""
+import os, sys
+import ivg
+scorer = ivg.CommandScorer({command!r})
+expected = scorer("a", ["bc", "def"])
+pid = os.fork()
+if pid == 0:
+    assert scorer("a", ["bc", "def"]) == expected
+    scorer.close()
+    os._exit(0)
+for _ in range(20):
+    assert scorer("a", ["bc", "def"]) == expected
+assert os.waitpid(pid, 0)[1] == 0
+assert scorer("a", ["bc", "def"]) == expected
+scorer.close()
+print("done")
+"""
+    done = run(code, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,15 @@ def test_a_program_over_the_whole_interface(tmp_path: Path) -> None:
     program.write_text(Path(__file__).with_name("user_program.py").read_text())
     done = mypy(program, tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_the_program_leaves_nothing_out() -> None:
+    code = Path(__file__).with_name("user_program.py").read_text()
+    names = [f"ivg.{name}" for name in ivg.__all__] + [f"ivg.train.{name}" for name in ivg.train.__all__]
+    assert [name for name in names if not re.search(rf"\b{re.escape(name)}\b", code)] == []
+    for kind in (ivg.Model, ivg.Session, ivg.Stream, ivg.AsyncStream, ivg.Guidance, ivg.Sequence, ivg.train.Trainer):
+        members = [name for name in dir(kind) if not name.startswith("_")]
+        assert [name for name in members if not re.search(rf"\.{name}\b", code)] == [], kind
 
 
 MISTAKES = [

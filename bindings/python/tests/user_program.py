@@ -66,6 +66,7 @@ def generating(model: ivg.Model, guide: ivg.Guidance) -> ivg.Completion:
         seconds: float = session.timings().attention
         sequence = session.sequence()
         sequence.evaluate([1, 2])
+        sequence.truncate(1)
         fork: ivg.Sequence = sequence.fork()
         logits: memoryview[float] = fork.logits_view()
         print(seconds, len(logits), sequence.logits()[0])
@@ -97,6 +98,7 @@ async def asynchronous(model: ivg.Model) -> str:
         print(step.text)
     async with model.astream("Once", max_tokens=5) as steps:
         texts: list[str] = [step.text async for step in steps]
+    await steps.aclose()
     return completions[0].text + answer.text + "".join(texts) + steps.completion.text
 
 
@@ -112,3 +114,67 @@ def training(model: ivg.Model) -> Path:
     print(reports[-1].size_out)
     ivg.log_to_logging("warning")
     return Path("tuned.gguf")
+
+
+def tables(model: ivg.Model) -> None:
+    """Preference data, evaluation, figures."""
+    adapter: ivg.Adapter = model.adapter("tuned.gguf")
+    head: ivg.ValueHead = model.value_head("value.gguf")
+    with ivg.CommandScorer("python3 score.py", timeout=10.0) as command:
+        for record in ivg.prefer(model, ["The film was"], command, n=4, adapter=adapter, seed=1):
+            print(record["chosen"])
+    found: list[ivg.Sampled] = list(ivg.sample_rewards(model, ["The film was"], head, n=2))
+    best: ivg.Sample = max(found[0].samples, key=lambda sample: sample.reward)
+    options = ivg.EvaluationOptions(search=ivg.SearchOptions(width=2), prefix="A review: ")
+    guides = ivg.Guides(tuned=adapter, value_head=head)
+    gold = ivg.CommandScorer("python3 gold.py")
+    rows = ivg.evaluate(model, ["The film was"], gold, "out", guides=guides, options=options)
+    ivg.plot_methods(rows, "methods.png")
+    ivg.plot(["dpo.jsonl"], "dpo.png")
+    print(best.text)
+
+
+def objectives(model: ivg.Model) -> list[ivg.train.Trainer]:
+    """The other kinds of training."""
+    options = ivg.train.TrainingOptions(rank=4)
+    trainers: list[ivg.train.Trainer] = [
+        ivg.train.SFT(model, "sft.jsonl", options=options),
+        ivg.train.RewardModel(model, "pairs.jsonl", rank=4),
+        ivg.train.ValueModel(model, "samples.jsonl"),
+    ]
+    information: ivg.train.TrainerInfo = trainers[0].info
+    problems: list[ivg.train.Problem] = trainers[0].problems
+    last: ivg.train.Report | None = trainers[0].run(lambda report: print(report.step), log="sft.jsonl")
+    print(information.memory, problems, last)
+    trainers[0].checkpoint()
+    trainers[0].cancel()
+    return trainers
+
+
+def any_of(place: ivg.Generates, role: ivg.Role) -> ivg.Managed:
+    """What models and sessions share, and what all handles do."""
+    steps: ivg.AsyncStream = place.astream("Once")
+    steps.cancel()
+    stream: ivg.Stream = place.stream("Once", guidance=ivg.Guidance(implicit=ivg.Implicit(role=role)))
+    first: ivg.Step = next(stream)
+    completion: ivg.Completion = place.generate(first.text, template="Say: {prompt}")
+    prompt: str = place.render_chat([{"role": "user", "content": completion.text}], add_generation_prompt=False)
+    logits: memoryview[float] = place.logits_view(prompt)
+    with ivg.Quantizer("in.gguf", "out.gguf", "Q4_0", threads=1) as quantizer:
+        for report in quantizer:
+            print(report.done / report.total, place.logits(prompt)[0] - logits[0])
+        quantizer.cancel()
+    model = ivg.Model("model.gguf")
+    session: ivg.Session = model.session()
+    timings: ivg.Timings = session.timings()
+    session.cancel()
+    session.close()
+    print(timings, session.model, session.closed)
+    return model
+
+
+def failures() -> list[type[ivg.Error]]:
+    """Every class of error."""
+    kinds: list[type[ivg.Error]] = [ivg.CallbackError, ivg.CancelledError, ivg.ContextFullError, ivg.CorruptFileError]
+    kinds += [ivg.InternalError, ivg.InvalidArgumentError, ivg.IOFailure, ivg.MismatchError, ivg.NotFoundError]
+    return [*kinds, ivg.OutOfMemoryError, ivg.UnsupportedError]
