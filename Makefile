@@ -26,7 +26,7 @@ VARIANTS := $(foreach type,F16 Q8_0 Q4_0,.build/models/SmolLM2-135M-Instruct.$(t
 PACKAGE := $(shell find bindings/python -name '*.py' -not -path '*/tests/*') bindings/python/pyproject.toml
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo sentiment test test-swift test-abi test-install test-python test-rust test-hosts test-manual test-long \
+.PHONY: demo sentiment test test-swift test-abi test-install test-python test-llm test-rust test-hosts test-manual test-long \
 	lib install uninstall python dev wheel docs model variants bench clean FORCE
 
 demo: python model
@@ -76,7 +76,11 @@ install uninstall:
 wheel: lib
 	bindings/python/build_wheel.sh .build/wheel
 
-test: test-swift test-abi test-install test-python test-rust test-hosts test-manual
+docs: dev
+	$(PIP) './bindings/python[docs]'
+	$(VENV)/bin/python bindings/python/make_docs.py .build/docs
+
+test: test-swift test-abi test-install test-python test-llm test-rust test-hosts test-manual
 
 test-swift: .build/.kernels variants
 	$(SWIFT) test -c release --disable-testable-imports # the same objects as make lib
@@ -100,6 +104,9 @@ test-hosts: lib model
 
 test-manual: dev model
 	$(VENV)/bin/python Tests/Manual/run.py
+
+test-llm: dev
+	PYTHON=$(VENV)/bin/python bindings/llm-ivg/test.sh
 
 test-python: dev model
 	cd bindings/python && ../../$(VENV)/bin/ruff check --config pyproject.toml . ../../examples ../c ../../Tests/ABI ../../Tests/Manual

@@ -22,8 +22,12 @@ class LibraryHook(BuildHookInterface):  # type: ignore[type-arg]
         root = Path(self.root)
         built = root.parent.parent / ".build" / "release" / "libivg.so"
         library = Path(os.environ.get("IVG_LIBRARY") or built).resolve()
-        if not library.exists():
-            raise FileNotFoundError(f"{library} is missing: run `make lib`, or set IVG_LIBRARY")
+        if not library.is_file():
+            raise FileNotFoundError(
+                f"{library} is missing. This package is Python around libivg.so and compiles nothing: install a wheel "
+                f"(pip install --only-binary ivg ivg), set IVG_LIBRARY to a libivg.so that fits, or in the repository "
+                f"run `make lib`"
+            )
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"

@@ -1,14 +1,36 @@
-"""Generates a text, token by token.    python generate.py MODEL [PROMPT]"""
+# SPDX-License-Identifier: Apache-2.0
+"""Generates a text, token by token.
+
+python generate.py MODEL PROMPT
+"""
 
 import sys
 
 import ivg
 
-path, prompt = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "Once upon a time"
 
-with ivg.Model(path) as model, model.stream(prompt, max_tokens=40, seed=1) as stream:
-    print(prompt, end="")
-    for step in stream:
-        print(step.text, end="", flush=True)
-    completion = stream.completion
-    print(f"\n[{completion.finish_reason}, {completion.tokens_per_second:.0f} tokens/s, seed {completion.seed}]")
+def generate(path: str, prompt: str) -> None:
+    """Prints the prompt and what the model makes of it, as it comes."""
+    with ivg.Model(path) as model, model.stream(prompt, max_tokens=64, seed=1) as steps:
+        print(prompt, end="", flush=True)
+        for step in steps:
+            print(step.text, end="", flush=True)
+        print()
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status."""
+    if len(arguments) != 3:
+        print(f"usage: {arguments[0]} MODEL PROMPT", file=sys.stderr)
+        return 2
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # a prompt need not be UTF-8
+    try:
+        generate(*arguments[1:])
+    except (ivg.Error, OSError) as error:
+        print(f"{arguments[0]}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -124,7 +124,8 @@ package final class EvaluatedSequence {
     for (index, part) in extensions.enumerated() {
       let sequence = part.sequence
       guard sequence.session === session else {
-        throw IVGError(.invalidArgument, "sequence \(index) belongs to another session than the first")
+        throw IVGError(
+          .invalidArgument, "sequence \(index) belongs to another session than the first")
       }
       if let same = extensions[..<index].firstIndex(where: { $0.sequence === sequence }) {
         throw IVGError(.invalidArgument, "sequence \(index) is the same as sequence \(same)")

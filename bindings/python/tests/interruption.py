@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def interrupted_after(seconds: float) -> Iterator[list[float]]:
-    """Raises KeyboardInterrupt in the main thread, as Ctrl-C does; the list gets the time at which."""
+def interrupted_after(seconds: float, clock: Callable[[], float] = time.perf_counter) -> Iterator[list[float]]:
+    """Raises KeyboardInterrupt in the main thread, as Ctrl-C does; the list gets the time at which, by `clock`."""
     times: list[float] = []
 
     def handler(number: int, frame: object) -> None:
-        times.append(time.perf_counter())
+        times.append(clock())
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGALRM, handler)

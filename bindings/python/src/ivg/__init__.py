@@ -13,6 +13,7 @@ for step in base.stream("Here is a movie review from imdb: ", guidance=guide, ma
 """
 
 from . import train
+from ._asynchronous import AsyncStream
 from ._bindings import IVG_VERSION_MAJOR, IVG_VERSION_MINOR, IVG_VERSION_PATCH
 from ._errors import (
     CallbackError,
@@ -30,6 +31,7 @@ from ._errors import (
 )
 from ._evaluate import EvaluationOptions, Guides, SearchOptions, evaluate, plot_methods
 from ._file import File, Tensor
+from ._generates import Generates
 from ._guidance import BestOf, ChunkBeamSearch, Explicit, Guidance, Implicit, Role, Scorer
 from ._library import kernels_name, library_version
 from ._log import log_to_logging
@@ -50,6 +52,7 @@ __version__ = f"{IVG_VERSION_MAJOR}.{IVG_VERSION_MINOR}.{IVG_VERSION_PATCH}"
 
 __all__ = [
     "Adapter",
+    "AsyncStream",
     "BestOf",
     "CallbackError",
     "CancelledError",
@@ -63,6 +66,7 @@ __all__ = [
     "EvaluationOptions",
     "Explicit",
     "File",
+    "Generates",
     "Guidance",
     "Guides",
     "HostedModel",

@@ -7,19 +7,28 @@ signals and call directly.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import ctypes
 import os
 import queue
 import threading
+import time
+import weakref
 from collections import deque
+from contextlib import AbstractContextManager
 from typing import Any
 
 from . import _bindings as c
+from . import _process
 from ._errors import Error
 from ._library import call, lib, new_error, take_error
 
 # A signal that another thread of the process received does not end a wait on a lock; this bounds the delay.
 _GLANCE_SECONDS = 0.05
+# How long the end of the interpreter waits for calls that daemon threads are making. A call that is cancelled ends
+# within milliseconds, unless a callback of the host's does not return.
+_LEAVE_SECONDS = 5.0
 
 
 class _Failure(threading.local):
@@ -142,6 +151,12 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
+class _Leaving:
+    """Whether the interpreter is coming to its end."""
+
+    begun = False
+
+
 class Gate:
     """Lets one call at a time into a session and its sequences, or into a trainer.
 
@@ -158,14 +173,29 @@ class Gate:
         self._caller = 0  # the thread that waits for it
         self._lock = threading.Lock()
         self._garbage: deque[tuple[Any, Any]] = deque()
+        self._generation = _process.generation()
+        self.is_shut = False  # for the end of the interpreter
+        _gates.add(self)
 
     @property
-    def turn(self) -> threading.Lock:
+    def turn(self) -> AbstractContextManager[object]:
         """The lock, unless this thread would wait for itself."""
+        if self._generation != _process.generation():
+            raise _process.forked_error(self._noun)
         if threading.get_ident() in (self._caller, self.runner):
             raise Error(
                 f"this {self._noun} is busy with a call; a callback must not use the {self._noun} that called it"
             )
+        if _Leaving.begun and threading.current_thread() is threading.main_thread():
+            return self._last_turn()
+        return self._lock
+
+    def _last_turn(self) -> AbstractContextManager[object]:
+        """For functions of atexit: what is shut is the main thread's alone; what is still busy has no more turns."""
+        if self.is_shut:
+            return contextlib.nullcontext()
+        if self._lock.locked():
+            raise Error(f"this {self._noun} is busy, and the interpreter is ending")
         return self._lock
 
     def short(self, function: Any, *arguments: Any) -> int:
@@ -184,6 +214,8 @@ class Gate:
             except BaseException:
                 lib.ivg_error_free(error)
                 raise
+            if _Leaving.begun and threading.current_thread() is not threading.main_thread():
+                self._stay_behind()
             cancelled = status == c.IVG_ERROR_CANCELLED
             stray = self.aimed is not None and self.aimed != self.number
             if stray or cancelled:
@@ -193,6 +225,8 @@ class Gate:
             lib.ivg_error_free(error)  # the cancel was meant for an earlier call
         if exception is not None:
             lib.ivg_error_free(error)
+            if isinstance(exception, StopIteration):  # would look like the end of a stream
+                raise RuntimeError("a callback raised StopIteration") from exception
             raise exception
         if status < 0:
             raise take_error(status, error)
@@ -234,3 +268,42 @@ class Gate:
         while self._garbage:
             free, handle = self._garbage.popleft()
             free(handle)
+
+    def shut(self, until: float) -> None:
+        """Ends the running call of another thread, and lets no other begin. For the end of the interpreter."""
+        if self._generation != _process.generation():
+            return
+        while not self._lock.acquire(timeout=_GLANCE_SECONDS):
+            if time.monotonic() > until:
+                return
+            if self.runner:
+                self._cancel(self.handle)
+        self.is_shut = True
+
+    def _stay_behind(self) -> None:
+        """Keeps a daemon thread from coming back while the interpreter ends: it would raise, and print, for nobody."""
+        self._lock.release()
+        while True:
+            time.sleep(3600)
+
+    @property
+    def may_free(self) -> bool:
+        """Whether no call is running, so that the handle may be freed."""
+        return self.is_shut or not _Leaving.begun
+
+
+_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+
+
+def _leave() -> None:
+    """Stops what daemon threads still compute, before anything is freed under their feet."""
+    _Leaving.begun = True
+    until = time.monotonic() + _LEAVE_SECONDS
+    for gate in list(_gates):
+        gate.shut(until)
+
+
+# Functions of atexit run in reverse: behind this line, and so before the one that weakref.finalize registers at its
+# first use.
+weakref.finalize(_helper, int).atexit = False
+atexit.register(_leave)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as ListOf
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,10 @@ from ._sampling import SamplingOptions
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ._asynchronous import AsyncStream
     from ._guidance import Explicit, Guidance, Implicit, Scorer
     from ._model import Model, ValueHead
-    from ._results import Completion, Step
+    from ._results import Completion
     from ._sampling import SamplingKeywords
     from ._session import Session
     from ._stream import Stream
@@ -53,21 +53,12 @@ class Generates:
         The request is checked here; the prompt is read with the first step. A step is a token, or with a search a
         chunk. `step.text` consists of whole characters and never changes later.
         """
-        return self._stream(prompt, guidance, template, sampling, options, threading.get_ident())
-
-    def _stream(
-        self,
-        prompt: str | bytes,
-        guidance: Guidance | None,
-        template: str | None,
-        sampling: SamplingOptions | None,
-        options: SamplingKeywords,
-        owner: object,
-    ) -> Stream:
+        from ._session import Turn
         from ._stream import Stream
 
         chosen = (sampling or SamplingOptions()).replace(options)
-        return Stream(self._generating_session(), prompt, template, guidance, chosen, owner)
+        turn = Turn(threading.get_ident())
+        return Stream(self._generating_session(), prompt, template, guidance, chosen, turn)
 
     def generate(
         self,
@@ -82,7 +73,7 @@ class Generates:
 
         prompt: raw text; special tokens in it are parsed, and BOS is added only where the file asks for it.
         """
-        with self._stream(prompt, guidance, template, sampling, options, threading.get_ident()) as stream:
+        with self.stream(prompt, guidance=guidance, template=template, sampling=sampling, **options) as stream:
             for _ in stream:
                 pass
             return stream.completion
@@ -96,16 +87,17 @@ class Generates:
         sampling: SamplingOptions | None = None,
         **options: Unpack[SamplingKeywords],
     ) -> Completion:
-        """`generate` for asyncio: the work is done on another thread, and cancelling the task stops it."""
-        stream = await self._astream(prompt, guidance, template, sampling, options)
-        try:
-            while await self._anext(stream) is not None:
-                pass
-            return stream.completion
-        finally:
-            stream.close()
+        """`generate` for asyncio: the work is done on another thread, and cancelling the task stops it.
 
-    async def astream(
+        Any number of tasks may ask at once; those of one session get their answers one after the other.
+        """
+        steps = self.astream(prompt, guidance=guidance, template=template, sampling=sampling, **options)
+        async with steps:
+            async for _ in steps:
+                pass
+        return steps.completion
+
+    def astream(
         self,
         prompt: str | bytes,
         *,
@@ -113,43 +105,16 @@ class Generates:
         template: str | None = None,
         sampling: SamplingOptions | None = None,
         **options: Unpack[SamplingKeywords],
-    ) -> AsyncIterator[Step]:
+    ) -> AsyncStream:
         """`stream` for asyncio: `async for step in model.astream("Once"): ...`"""
-        stream = await self._astream(prompt, guidance, template, sampling, options)
-        try:
-            while (step := await self._anext(stream)) is not None:
-                yield step
-        finally:
-            stream.close()
+        from ._asynchronous import AsyncStream
+        from ._stream import Stream
 
-    async def _astream(
-        self,
-        prompt: str | bytes,
-        guidance: Guidance | None,
-        template: str | None,
-        sampling: SamplingOptions | None,
-        options: SamplingKeywords,
-    ) -> Stream:
-        # An object of its own as the owner: tasks of one thread wait for each other like threads do.
-        starting = asyncio.ensure_future(
-            asyncio.to_thread(self._stream, prompt, guidance, template, sampling, options, object())
+        chosen = (sampling or SamplingOptions()).replace(options)
+        return AsyncStream(
+            self._generating_session,
+            lambda session, turn: Stream(session, prompt, template, guidance, chosen, turn),
         )
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            starting.add_done_callback(lambda done: None if done.cancelled() else _close(done))
-            raise
-
-    async def _anext(self, stream: Stream) -> Step | None:
-        working = asyncio.ensure_future(asyncio.to_thread(next, stream, None))
-        try:
-            return await asyncio.shield(working)
-        except asyncio.CancelledError:
-            while not working.done():
-                stream.cancel()
-                await asyncio.wait([working], timeout=0.05)
-            working.exception()  # seen
-            raise
 
     def render_chat(
         self,
@@ -161,7 +126,9 @@ class Generates:
     ) -> str:
         """The prompt that the model's chat template, or `template`, makes of messages.
 
-        Templates run in jinja2's immutable sandbox. `variables` are passed to the template, e.g. `tools`.
+        Templates run in jinja2's immutable sandbox; one that fails raises InvalidArgumentError. With
+        `add_generation_prompt` the beginning of the assistant's answer follows. `variables` are passed to the template,
+        e.g. `tools`.
         """
         model = self._model()
         source = template if template is not None else model.info.chat_template
@@ -217,6 +184,32 @@ class Generates:
         prompt, around, guidance = self._conversation(messages, template, guidance)
         return self.stream(prompt, guidance=guidance, template=around, sampling=sampling, **options)
 
+    async def achat(
+        self,
+        messages: ListOf[Mapping[str, Any]],
+        template: str | None = None,
+        *,
+        guidance: Guidance | None = None,
+        sampling: SamplingOptions | None = None,
+        **options: Unpack[SamplingKeywords],
+    ) -> Completion:
+        """`chat` for asyncio, as `agenerate` is `generate`."""
+        prompt, around, guidance = self._conversation(messages, template, guidance)
+        return await self.agenerate(prompt, guidance=guidance, template=around, sampling=sampling, **options)
+
+    def astream_chat(
+        self,
+        messages: ListOf[Mapping[str, Any]],
+        template: str | None = None,
+        *,
+        guidance: Guidance | None = None,
+        sampling: SamplingOptions | None = None,
+        **options: Unpack[SamplingKeywords],
+    ) -> AsyncStream:
+        """`stream_chat` for asyncio: `async for step in model.astream_chat(messages): ...`"""
+        prompt, around, guidance = self._conversation(messages, template, guidance)
+        return self.astream(prompt, guidance=guidance, template=around, sampling=sampling, **options)
+
     def _conversation(
         self, messages: ListOf[Mapping[str, Any]], source: str | None, guidance: Guidance | None
     ) -> tuple[str, str | None, Guidance | None]:
@@ -264,8 +257,3 @@ class Generates:
         if isinstance(texts, str | bytes):
             raise TypeError("texts is a list of texts, not one text")
         return score_texts(self._generating_session(), as_guidance(by), prompt, texts, ended)
-
-
-def _close(done: asyncio.Future[Stream]) -> None:
-    if done.exception() is None:
-        done.result().close()

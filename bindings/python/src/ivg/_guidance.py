@@ -128,6 +128,8 @@ class Guidance(Managed):
     candidates: "tilted": top-k after tilting; "base": tilt only the base's top-k.
     """
 
+    _instead = "pass the paths and settings that it is made of, and make it there"
+
     def __init__(
         self,
         *,

@@ -8,9 +8,11 @@ import logging
 from typing import Literal
 
 from . import _bindings as c
+from . import _process
 from ._library import lib, text
 
 logger = logging.getLogger("ivg")
+logger.addHandler(logging.NullHandler())  # a program that has set up no logging sees nothing
 _LEVELS = {None: c.IVG_LOG_NONE, "warning": c.IVG_LOG_WARNING, "info": c.IVG_LOG_INFO}
 _NO_SINK = c.ivg_log_fn()
 _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
@@ -36,6 +38,10 @@ def log_to_logging(level: Literal["warning", "info"] | None = "info") -> None:
     lib.ivg_log_set(_LEVELS[level], _sink if level else _NO_SINK, None, _NO_FINALIZER)
 
 
+_imported = _process.generation()
+
+
 @atexit.register
 def _silence() -> None:
-    log_to_logging(None)
+    if _process.generation() == _imported:  # in a child a thread of the parent's may seem to be logging for ever
+        log_to_logging(None)

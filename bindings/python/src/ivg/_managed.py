@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
+
+from . import _process
 
 _Self = TypeVar("_Self", bound="Managed")
 
@@ -12,21 +14,38 @@ _Self = TypeVar("_Self", bound="Managed")
 class Managed:
     """Owns a handle. Use it as a context manager, call `close()`, or let it be collected: all are fine.
 
-    A handle stays alive inside libivg as long as something else needs it, so the order of closing is free.
+    A handle stays alive inside libivg as long as something else needs it, so the order of closing is free. It belongs
+    to its process: it is neither pickled nor copied, and after fork() the child must open the file anew.
     """
 
-    __slots__ = ("__weakref__", "_finalizer", "_raw")
+    __slots__ = ("__weakref__", "_finalizer", "_generation", "_raw")
 
-    def _own(self, raw: Any, free: Callable[..., Any], *arguments: Any) -> None:
+    #: What to pass to another process, or to do in place of a copy.
+    _instead: ClassVar[str] = "pass the file's path and open it there"
+
+    def _own(self, raw: Any, free: Callable[..., Any], *arguments: Any, at_exit: bool = False) -> None:
+        """Keeps a handle, which `free(*arguments, raw)` gives back; when the process ends only if `at_exit`."""
         self._raw = raw
-        self._finalizer = weakref.finalize(self, free, *arguments, raw)
+        self._generation = _process.generation()
+        self._finalizer = weakref.finalize(self, _give_back, self._generation, free, *arguments, raw)
+        self._finalizer.atexit = at_exit
 
     @property
     def _handle(self) -> Any:
         """The handle, for a call."""
         if not self._finalizer.alive:
             raise ValueError(f"this {type(self).__name__} is closed")
+        self._check_process()
         return self._raw
+
+    @property
+    def _foreign(self) -> bool:
+        """Whether it belongs to the process that this one was forked from."""
+        return self._generation != _process.generation()
+
+    def _check_process(self) -> None:
+        if self._foreign:
+            raise _process.forked_error(type(self).__name__)
 
     @property
     def closed(self) -> bool:
@@ -45,8 +64,16 @@ class Managed:
         self.close()
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        name = type(self).__name__
-        raise TypeError(
-            f"ivg.{name} holds a handle of this process and can be neither pickled nor copied; "
-            f"pass the file's path and open it there"
-        )
+        raise unpicklable(self, self._instead)
+
+
+def _give_back(generation: int, free: Callable[..., Any], *arguments: Any) -> None:
+    if generation == _process.generation():  # what a parent owns is not a child's to free
+        free(*arguments)
+
+
+def unpicklable(value: object, instead: str) -> TypeError:
+    """What pickling or copying raises."""
+    return TypeError(
+        f"ivg.{type(value).__name__} holds a handle of this process and can be neither pickled nor copied; {instead}"
+    )

@@ -171,7 +171,10 @@ class Model(Managed, Generates):
         context_length: int | None = None,
         **options: Unpack[SamplingKeywords],
     ) -> int:
-        """Bytes that a session with one such request takes, beside the mapped files: an upper bound."""
+        """Bytes that a session with one such request takes, beside the mapped files: an upper bound.
+
+        prompt_token_count: tokens of the longest prompt. The other parameters are those of `generate` and `session`.
+        """
         from ._session import native_session_options
 
         nudges = guidance is not None and guidance._nudging is not None
@@ -229,6 +232,7 @@ class Model(Managed, Generates):
     ) -> bytes:
         """The bytes that tokens stand for; not necessarily whole characters.
 
+        skip_control: leave control tokens such as "<|im_end|>" out of the text.
         continues: the tokens go on behind others, as those of a result do; then no space in front is taken off that the
         vocabulary has put there.
         """
@@ -248,7 +252,10 @@ class Model(Managed, Generates):
             capacity = needed.value
 
     def detokenize(self, tokens: TokenSequence[int], skip_control: bool = False, *, continues: bool = False) -> str:
-        """The text that tokens stand for, with U+FFFD for bytes that are not UTF-8; `continues` as above."""
+        """The text that tokens stand for, with U+FFFD for bytes that are not UTF-8.
+
+        The parameters are those of `detokenize_bytes`.
+        """
         return self.detokenize_bytes(tokens, skip_control, continues=continues).decode("utf-8", "replace")
 
     def token_ends(self, token: int) -> bool:

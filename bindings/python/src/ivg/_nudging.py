@@ -27,6 +27,7 @@ class Nudging:
     nudger: a model, or an adapter, which stands for its model with the adapter on; `adapter` is another way to name it.
     threshold: 0 never nudges after a round's first word, above 1 always does. Larger bases want less.
     burst: tokens that one side draws at a time.
+    max_rounds: bursts of the base after which the answer ends, as "rounds".
     nudger_template, base_template: what each of them reads, with "{prompt}" in it. Without one, the nudger reads its
     file's chat template with `nudger_system` and the prompt, or the plain texts if the file has none; the base reads
     `base_system`, the prompt, and a new line, or without a system text the bare prompt. `template=` of `generate` wins.

@@ -85,7 +85,7 @@ def smooth(values: Sequence[float], span: float) -> list[float]:
 
 
 def plot(logs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:
-    """Draws the curves of training logs into a file (.png, .svg, .pdf): `ivg.plot(["dpo.jsonl"], "dpo.png")`.
+    """Draws the curves of training logs: `ivg.plot(["dpo.jsonl"], "dpo.png")`; `output` is a .png, .svg or .pdf.
 
     One panel for each figure that the logs have. Training is a line, smoothed where there are many points, over the
     faint raw one; evaluations are dots. Several logs share the panels.

@@ -33,6 +33,7 @@ class Sample:
     text: str
     reward: float
     finish_reason: FinishReason | None
+    #: Tokens of the text, with the end token if that was its end.
     token_count: int
 
 
@@ -40,6 +41,7 @@ class Sample:
 class Sampled:
     """All completions of one prompt, in the order in which they were drawn."""
 
+    #: The prompt, with what else its record held.
     prompt: Prompt
     samples: list[Sample]
 

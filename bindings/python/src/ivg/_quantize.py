@@ -6,6 +6,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from . import _bindings as c
 from ._calls import Gate
@@ -60,6 +61,8 @@ class Quantizer(Managed, Iterator[QuantizeReport]):
     memory_budget: bytes beside the mapped files; None: 1 GiB.
     """
 
+    _instead = "pass the files' paths, and quantise there"
+
     def __init__(
         self,
         source: PathLike,
@@ -86,8 +89,8 @@ class Quantizer(Managed, Iterator[QuantizeReport]):
         raw = open_handle(
             c.ivg_quantizer, lib.ivg_quantizer_create, _path(source), _path(target), ctypes.byref(options)
         )
-        self._own(raw, lib.ivg_quantizer_free)
         self._gate = Gate(raw, lib.ivg_quantizer_cancel, "quantizer")
+        self._own(raw, _free_quantizer, self._gate, at_exit=True)
         self._life = threading.RLock()  # held while cancelling and while being freed
         self._report = c.ivg_quantize_report(struct_size=ctypes.sizeof(c.ivg_quantize_report))
 
@@ -109,17 +112,24 @@ class Quantizer(Managed, Iterator[QuantizeReport]):
 
     def cancel(self) -> None:
         """Makes the running call raise CancelledError, or else the next one. From any thread and signal handler."""
+        self._check_process()
         with self._life:
             if not self.closed:
                 self._gate.cancel()
 
     def close(self) -> None:
         """Stops the running call, if there is one. A file that is not complete disappears."""
-        if self.closed:
+        if self.closed or self._foreign:
+            super().close()
             return
         self.cancel()
         with self._gate.turn, self._life:
             super().close()
+
+
+def _free_quantizer(gate: Gate, raw: Any) -> None:
+    if gate.may_free:
+        lib.ivg_quantizer_free(raw)
 
 
 def quantize(

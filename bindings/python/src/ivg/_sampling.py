@@ -75,7 +75,7 @@ class SamplingOptions:
     logits_processor: LogitsProcessorFunction | None = None
 
     def replace(self, changes: SamplingKeywords) -> SamplingOptions:
-        """The same options with some changed."""
+        """The same options with some changed; `changes` has the new values by name."""
         return dataclasses.replace(self, **changes) if changes else self
 
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import IO
 
+from . import _process
 from ._errors import CallbackError
 
 
@@ -42,6 +43,7 @@ class CommandScorer:
         self.template = template
         self.reads_all = reads_all
         self._running: _Process | None = None
+        self._parents: _Process | None = None
 
     def __call__(self, prompt: str, texts: Sequence[str]) -> list[float]:
         """The rewards of several answers to one prompt."""
@@ -51,6 +53,7 @@ class CommandScorer:
         """The rewards of pairs of prompt and text, in one batch."""
         if not answers:
             return []
+        self._leave_to_parent()
         whole = [self._whole(prompt, text) for prompt, text in answers]
         data = "".join(json.dumps(text) + "\n" for text in whole).encode()
         fresh = self._running is None
@@ -98,8 +101,14 @@ class CommandScorer:
             raise _Died(f"the scorer {process.end()} after {number} of {count} numbers{process.complaint()}")
         return line
 
+    def _leave_to_parent(self) -> None:
+        """After fork() a child starts a command of its own: that of the parent, and its pipes, are the parent's."""
+        if self._running is not None and self._running.generation != _process.generation():
+            self._parents, self._running = self._running, None
+
     def close(self) -> None:
         """Ends the command."""
+        self._leave_to_parent()
         process, self._running = self._running, None
         if process is not None:
             process.close()
@@ -119,6 +128,7 @@ class _Process:
     """A running command. Two threads serve its pipes, so that neither side waits for the other for ever."""
 
     def __init__(self, command: str) -> None:
+        self.generation = _process.generation()
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             command,

@@ -24,6 +24,8 @@ class Sequence(Managed):
     other = sequence.fork()          # costs nothing until it differs
     """
 
+    _instead = "pass its tokens, and evaluate them there; `fork` makes a copy"
+
     def __init__(self, session: Session, raw: Any) -> None:
         #: The session that it belongs to.
         self.session = session

@@ -7,12 +7,14 @@ import dataclasses
 import math
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as TokenSequence
 from typing import TYPE_CHECKING, Any
 
 from . import _bindings as c
 from ._calls import Gate
+from ._errors import Error
 from ._generates import Generates
 from ._library import call, encode, lib
 from ._managed import Managed
@@ -45,9 +47,11 @@ class Session(Managed, Generates):
             print(session.generate("Once upon a time"))
 
     What a request computed for its prompt is reused by the next one that begins alike. Any thread may use a session;
-    a request waits until another thread's has ended. On one thread, a new request drops a stream that was left half
-    read.
+    a request waits until another thread's has ended. On one thread, or in one task of asyncio, a new request drops a
+    stream that was left half read.
     """
+
+    _instead = "pass the model's path, and make model and session there"
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class Session(Managed, Generates):
         self._life = threading.RLock()  # held while cancelling and while being freed
         self._turns = threading.Condition()
         self._turn: Turn | None = None  # the request that has the session
+        self._waiting: deque[Callable[[], object]] = deque()  # told when the session may be free
         self._latest: Turn | None = None  # the request that libivg knows of
         self._sequences: weakref.WeakSet[Sequence] = weakref.WeakSet()
 
@@ -92,19 +97,22 @@ class Session(Managed, Generates):
 
         Without a running call, the next one is cancelled. The session stays usable.
         """
+        self._check_process()
         with self._life:
             if not self.closed:
                 self._gate.cancel()
 
     def _cancel_request(self, turn: Turn) -> None:
         """Cancels the running call of one request; without one, nothing."""
+        self._check_process()
         with self._life, self._turns:
             if not self.closed and self._turn is turn:
                 self._gate.aimed_cancel()
 
     def close(self) -> None:
         """Stops the running call, if there is one, and gives everything back."""
-        if self.closed:
+        if self.closed or self._foreign:
+            super().close()
             return
         self.cancel()
         with self._gate.turn:
@@ -125,7 +133,7 @@ class Session(Managed, Generates):
         )
 
     def sequence(self, adapter: Adapter | None = None) -> Sequence:
-        """An empty sequence of evaluated tokens, for a loop of your own."""
+        """An empty sequence of evaluated tokens, for a loop of your own; `adapter` is on in all of its rows."""
         raw = ctypes.POINTER(c.ivg_sequence)()
         with self._gate.turn:
             self._gate.short(
@@ -141,15 +149,45 @@ class Session(Managed, Generates):
     def _take(self, turn: Turn) -> None:
         _ = self._gate.turn  # a callback of this very session must not wait for itself
         with self._turns:
-            while self._turn is not None and self._turn is not turn and self._turn.owner != turn.owner:
+            while not self._is_free(turn):
+                self._check_loop()
                 self._turns.wait()
             self._turn = turn
 
+    def _is_free(self, turn: Turn) -> bool:
+        current = self._turn
+        # Once the interpreter ends, whoever had a turn will not come back.
+        return current is None or current is turn or current.owner == turn.owner or self._gate.is_shut
+
+    def _check_loop(self) -> None:
+        """A wait on an event loop's thread for a request of that loop would never end."""
+        loop = self._turn.loop if self._turn is not None else None
+        if loop is not None and loop is _running_loop():
+            raise Error(
+                "this session is busy with a request of the event loop that is running on this thread: "
+                "await agenerate(), achat() or astream(), or use another session"
+            )
+
+    def _take_now(self, turn: Turn, when_free: Callable[[], object]) -> bool:
+        """Takes the turn if nobody else has it. If not, `when_free` will be called once, on any thread."""
+        _ = self._gate.turn
+        with self._turns:
+            if self._is_free(turn):
+                self._turn = turn
+                return True
+            self._waiting.append(when_free)
+            return False
+
     def _leave(self, turn: Turn) -> None:
         with self._turns:
-            if self._turn is turn:
-                self._turn = None
-                self._turns.notify()
+            if self._turn is not turn:
+                return
+            self._turn = None
+            self._turns.notify()
+            waiting = list(self._waiting)  # whom it is given to is not known here: all ask again, in their order
+            self._waiting.clear()
+        for when_free in waiting:
+            when_free()
 
 
 def _free_session(gate: Gate, raw: Any) -> None:
@@ -158,12 +196,25 @@ def _free_session(gate: Gate, raw: Any) -> None:
 
 
 class Turn:
-    """A request's right to the session."""
+    """A request's right to the session.
 
-    __slots__ = ("owner",)
+    owner: a thread's identifier, or a task; further requests of it do not wait for this one. loop: the task's.
+    """
 
-    def __init__(self, owner: object) -> None:
+    __slots__ = ("loop", "owner")
+
+    def __init__(self, owner: object, loop: object = None) -> None:
         self.owner = owner
+        self.loop = loop
+
+
+def _running_loop() -> object:
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def score_texts(

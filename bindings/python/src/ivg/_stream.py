@@ -6,12 +6,13 @@ import ctypes
 import secrets
 import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _bindings as c
 from . import _callbacks
 from ._errors import InvalidArgumentError
 from ._library import encode, lib
+from ._managed import unpicklable
 from ._results import FINISH_REASONS, Candidate, Completion, Step
 from ._sampling import SamplingOptions, native_options
 from ._session import Turn
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 
 def _end_stream(session: Session, turn: Turn, callback: int | None) -> None:
+    if session._foreign:
+        return
     session._leave(turn)
     _callbacks.drop(callback)
 
@@ -45,13 +48,13 @@ class Stream(Iterator[Step]):
         template: str | None,
         guidance: Guidance | None,
         sampling: SamplingOptions,
-        owner: object,
+        turn: Turn,
     ) -> None:
         self._session = session
         self.seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
         processor = sampling.logits_processor
         callback = _callbacks.keep(processor) if processor is not None else None
-        self._turn = turn = Turn(owner)
+        self._turn = turn
         self._step = c.ivg_step(struct_size=ctypes.sizeof(c.ivg_step))
         self._step_reference = ctypes.byref(self._step)
         self._completion: Completion | None = None
@@ -61,6 +64,7 @@ class Stream(Iterator[Step]):
         if nudging is not None and template is None:
             template = nudging._base_template()
         self._finalizer = weakref.finalize(self, _end_stream, session, turn, callback)
+        self._finalizer.atexit = False
         try:
             options = native_options(sampling, template, self.seed, callback, self._nudges)
             text = encode(prompt)
@@ -119,6 +123,9 @@ class Stream(Iterator[Step]):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise unpicklable(self, "pass its `completion`, or the prompt and the seed")
 
     def cancel(self) -> None:
         """Makes the running step raise CancelledError; from any thread. Without one, does nothing."""

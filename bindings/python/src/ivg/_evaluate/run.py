@@ -101,9 +101,11 @@ def evaluate(
     already is kept if it was made with the same settings; with `force`, it is thrown away. Returns the rows of the
     table, which `ivg.plot_methods` draws.
 
+    models: the base, or several; what a table of them compares.
     gold: a function of a prompt and texts that returns one number for each, an `ivg.CommandScorer`, or a value head.
     settings: further things that must be the same to go on, such as a name of the scorer.
     threads, context_length, memory_budget: of the session of each base model, see `Model.session`.
+    progress: told how far each method is; see the type.
     """
     guides, options = guides or Guides(), options or EvaluationOptions()
     bases = _named([models] if isinstance(models, Model) else list(models))

@@ -52,7 +52,7 @@ def convert_adapter(
     force: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Writes a PEFT LoRA adapter as a GGUF file.
+    """Writes a PEFT LoRA adapter of `folder` as the GGUF file `out`.
 
     `base` is the folder (only its config.json is read) or GGUF file of the model it is for; without one,
     adapter_config.json must name such a folder. Scales that differ between modules (`alpha_pattern`, `rank_pattern`)

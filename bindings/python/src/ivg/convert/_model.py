@@ -150,7 +150,7 @@ def convert_model(
     force: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Writes the model of a Hugging Face folder as a GGUF file.
+    """Writes the model of a Hugging Face folder as the GGUF file `out`.
 
     `type` is that of the matrices; "auto" keeps the one they have. Vectors are F32. `pre` names how text is cut into
     words (`tokenizer.ggml.pre`) where tokenizer.json does not say it in a known way. An existing file is replaced only

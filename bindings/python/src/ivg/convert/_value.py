@@ -22,7 +22,7 @@ def find_head(weights: Weights) -> str | None:
 
 
 def default_head_path(out: PathLike) -> Path:
-    """Where the head goes if nothing else is said: `X.gguf` has its head in `X-head.gguf`."""
+    """Where the head goes if nothing else is said: beside an `out` of `X.gguf` it is in `X-head.gguf`."""
     path = Path(out)
     return path.with_name(f"{path.stem}-head.gguf")
 

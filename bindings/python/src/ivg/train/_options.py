@@ -119,7 +119,7 @@ class TrainingOptions:
     memory_budget: int | None = None
 
     def replace(self, changes: TrainingKeywords) -> TrainingOptions:
-        """The same options with some changed."""
+        """The same options with some changed; `changes` has the new values by name."""
         return dataclasses.replace(self, **changes) if changes else self
 
 

@@ -33,6 +33,8 @@ class Trainer(Managed, Iterator[Report]):
     too. Any thread may call; calls of several wait for each other.
     """
 
+    _instead = "pass the files' paths, and train there; a checkpoint goes on anywhere"
+
     def __init__(self, model: Model, data: Data, options: TrainingOptions, **own: Any) -> None:
         files = DataFiles()
         try:
@@ -41,10 +43,10 @@ class Trainer(Managed, Iterator[Report]):
         except BaseException:
             files.remove()
             raise
-        self._own(raw, _free_trainer, files)
+        self._gate = Gate(raw, lib.ivg_trainer_cancel, "trainer")
+        self._own(raw, _free_trainer, files, self._gate, at_exit=True)
         #: The model whose weights stay as they are.
         self.model = model
-        self._gate = Gate(raw, lib.ivg_trainer_cancel, "trainer")
         self._life = threading.RLock()  # held while cancelling and while being freed
         self._report = c.ivg_trainer_report(struct_size=ctypes.sizeof(c.ivg_trainer_report))
         #: Counts and sizes.
@@ -75,6 +77,7 @@ class Trainer(Managed, Iterator[Report]):
     def run(self, on_report: Callable[[Report], object] | None = None, *, log: PathLike | None = None) -> Report | None:
         """Trains to the end: `trainer.run(lambda report: print(report.loss), log="dpo.jsonl")`.
 
+        on_report: called with each report.
         log: JSON Lines, one object for each report, which `ivg plot` draws. The log of a run that goes on from its
         checkpoint goes on too, without the steps beyond it; that of a new run is overwritten.
         Returns the last evaluation, or without one the last step; None if there was nothing left to do.
@@ -109,21 +112,24 @@ class Trainer(Managed, Iterator[Report]):
 
         The call may be repeated and does that piece of work again.
         """
+        self._check_process()
         with self._life:
             if not self.closed:
                 self._gate.cancel()
 
     def close(self) -> None:
         """Stops the running call, if there is one, and gives everything back. What was not saved is lost."""
-        if self.closed:
+        if self.closed or self._foreign:
+            super().close()
             return
         self.cancel()
         with self._gate.turn, self._life:
             super().close()
 
 
-def _free_trainer(files: DataFiles, raw: Any) -> None:
-    lib.ivg_trainer_free(raw)
+def _free_trainer(files: DataFiles, gate: Gate, raw: Any) -> None:
+    if gate.may_free:
+        lib.ivg_trainer_free(raw)
     files.remove()
 
 
