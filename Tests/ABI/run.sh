@@ -133,7 +133,7 @@ baseline() {
   fi
 }
 
-# 6 Instructions of the portable kernels and all around them: a guard against slowness that is no timing. Counted as the
+# 5 Instructions of the portable kernels and all around them: a guard against slowness that is no timing. Counted as the
 # difference of two runs, so that opening and the prompt do not count.
 # Without debugging information, which valgrind may be too old to read.
 compile_counter() {
@@ -197,29 +197,6 @@ program() {
   failed=$((failed + failures))
 }
 
-# 5 Examples, as a reader would compile them.
-examples() {
-  local flags="$warnings -Iinclude -L$out/lib -livg -Wl,-rpath,\$ORIGIN/lib"
-  local model="$IVG_TEST_MODELS/SmolLM2-135M-Instruct.Q4_1.gguf"
-  [ -e "$model" ] || model="$IVG_TEST_FIXTURES/tiny-llama.gguf"
-  writes() { "$@" | tee $out/example.txt && [ -s $out/example.txt ]; }
-  # An error status and the reason; a crash is neither.
-  refuses() {
-    local status=0
-    "$@" >$out/example.txt 2>&1 || status=$?
-    [ $status -ge 1 ] && [ $status -le 2 ] && grep -q '/no/such/model' $out/example.txt
-  }
-  for name in generate guided; do
-    check "example: $name.c compiles" gcc -std=c11 examples/c/$name.c $flags -o $out/example_$name
-    check "example: $name.c runs" writes $out/example_$name "$model" "Once upon a time"
-    check "example: $name.c says what is wrong" refuses $out/example_$name /no/such/model "Once"
-  done
-  local program=$out/example_generate_cc
-  check "example: generate.cc compiles" g++ -std=c++17 examples/cpp/generate.cc $flags -o $program
-  check "example: generate.cc runs" writes $program "$model" "Once upon a time"
-  check "example: generate.cc says what is wrong" refuses $program /no/such/model "Once"
-}
-
 if [ $# -gt 0 ]; then
   for name in "$@"; do program "$name"; done
 else
@@ -233,7 +210,6 @@ else
   else
     skip "instructions" valgrind
   fi
-  examples
 fi
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -51,6 +51,29 @@ def test_sequences(tiny: ivg.Model, adapter: ivg.Adapter) -> None:
         whole.logits()
 
 
+def test_sequences_in_one_batch(tiny: ivg.Model, adapter: ivg.Adapter) -> None:
+    with tiny.session() as session, tiny.session() as other:
+        alone = [session.sequence(), session.sequence(adapter)]
+        alone[0].evaluate([5, 6, 7])
+        alone[1].evaluate([9])
+        first, second = session.sequence(), session.sequence(adapter)
+        ivg.Sequence.evaluate_batch([(first, [5, 6, 7]), (second, [9])])
+        assert [first.logits(), second.logits()] == [sequence.logits() for sequence in alone]
+        ivg.Sequence.evaluate_batch([])
+        ivg.Sequence.evaluate_batch([(first, []), (second, [3])])
+        for bad, message in (
+            ([(first, [1]), (other.sequence(), [1])], "sequence 1 belongs to another session"),
+            ([(first, [1]), (first, [1])], "sequence 1 is the same as sequence 0"),
+            ([(first, [1]), (second, [-1])], "outside the model's vocabulary"),
+        ):
+            with pytest.raises(ivg.InvalidArgumentError, match=message):
+                ivg.Sequence.evaluate_batch(bad)
+        assert (len(first), len(second)) == (3, 2)
+        second.close()
+        with pytest.raises(ValueError, match="closed"):
+            ivg.Sequence.evaluate_batch([(first, [1]), (second, [1])])
+
+
 def test_a_host_loop_is_generate(tiny: ivg.Model) -> None:
     expected = tiny.generate(PROMPT, max_tokens=10, temperature=0, ignore_end=True).token_ids
     sequence = tiny.session().sequence()
