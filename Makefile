@@ -55,7 +55,8 @@ $(VENV)/.installed: $(LIBRARY) $(PACKAGE) | $(VENV)/bin/pip
 dev: $(VENV)/.developing
 
 $(VENV)/.developing: bindings/python/pyproject.toml $(VENV)/.installed
-	$(PIP) './bindings/python[cli,dev]'
+	$(PIP) './bindings/python[cli,dev,docs]'
+	$(PIP) './bindings/python[ray]' || echo "no Ray for this Python: its example is not tested"
 	@touch $@
 
 model: $(MODEL)
@@ -77,7 +78,6 @@ wheel: lib
 	bindings/python/build_wheel.sh .build/wheel
 
 docs: dev
-	$(PIP) './bindings/python[docs]'
 	$(VENV)/bin/python bindings/python/make_docs.py .build/docs
 
 test: test-swift test-abi test-install test-python test-llm test-rust test-hosts test-manual

@@ -135,6 +135,8 @@ def test_the_capital_of_france() -> None:
 
 @pytest.mark.parametrize("name", ["generate", "guided", "chat", "score", "steer_your_model", "personal", "batch_ray"])
 def test_errors_and_usage(name: str, tmp_path: Path) -> None:
+    if name == "batch_ray":
+        pytest.importorskip("ray", reason="Ray is missing: pip install 'ivg[ray]'")
     rest = {"chat": [], "score": ["a", "b"], "batch_ray": ["a.jsonl", "b.jsonl"], "steer_your_model": []}
     (tmp_path / "a.jsonl").write_text('{"prompt": "a"}\n')
     cases = [([], 2, "usage: "), (["/no/such/model.gguf", *rest.get(name, ["a"])], 1, "/no/such/model.gguf")]

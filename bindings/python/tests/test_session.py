@@ -293,9 +293,9 @@ def test_a_signal_that_raises_nothing_stops_nothing(tiny: ivg.Model, real: ivg.M
         seen.append(tiny.generate(PROMPT, max_tokens=2, seed=1).text)
 
     previous = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.1)  # a prompt of 1500 words takes longer on any machine
     try:
-        completion = real.generate("word " * 300, max_tokens=4, ignore_end=True)
+        completion = real.generate("word " * 1500, max_tokens=4, ignore_end=True)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)

@@ -67,6 +67,7 @@ def generating(model: ivg.Model, guide: ivg.Guidance) -> ivg.Completion:
         sequence = session.sequence()
         sequence.evaluate([1, 2])
         sequence.truncate(1)
+        ivg.Sequence.evaluate_batch([(sequence, [3]), (session.sequence(), [1, 2])])
         fork: ivg.Sequence = sequence.fork()
         logits: memoryview[float] = fork.logits_view()
         print(seconds, len(logits), sequence.logits()[0])
