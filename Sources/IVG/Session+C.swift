@@ -10,7 +10,8 @@ final class SessionHandle {
   /// Lent out as the nudger's part of a text.
   private var spans: UnsafeMutablePointer<ivg_span>?
   /// Lent out as candidates, until the next call that changes the session.
-  private var candidates: [CandidateBuffers] = []
+  /// By index: what is asked for again is there already.
+  private var candidates: [UInt32: CandidateBuffers] = [:]
 
   init(_ session: Session) {
     self.session = session
@@ -53,9 +54,11 @@ final class SessionHandle {
     return UnsafePointer(lent)
   }
 
-  func lend(_ candidate: Candidate) -> CandidateBuffers {
-    candidates.append(CandidateBuffers(candidate))
-    return candidates.last!
+  func lend(_ candidate: Candidate, at index: UInt32) -> CandidateBuffers {
+    if let known = candidates[index] { return known }
+    let new = CandidateBuffers(candidate)
+    candidates[index] = new
+    return new
   }
 }
 
@@ -229,7 +232,7 @@ public func ivg_session_candidate(
         .invalidArgument,
         "candidate \(index): the session has \(handle.session.generation?.candidateCount ?? 0)")
     }
-    let buffers = handle.lend(found)
+    let buffers = handle.lend(found, at: index)
     let value = ivg_candidate(
       struct_size: 0, finish_reason: found.finish.rawValue, score: found.score,
       log_probability: found.logProbability, text: buffers.text.borrowed,

@@ -41,6 +41,7 @@ package final class EvaluatedSequence {
 
   deinit {
     counting { engine.removeSequence(sequence) }
+    if adapter != nil { engine.releaseAdapters() }
     session.sequenceBytes -= last.count * MemoryLayout<Float>.stride
   }
 
@@ -51,7 +52,7 @@ package final class EvaluatedSequence {
     let bytes = engine.trunk.outputSize * MemoryLayout<Float>.stride
     session.sequenceBytes += bytes
     do throws(IVGError) {
-      try session.reserveSequencePages(0, on: engine)
+      try session.reserveSequences(pages: 0, logitRows: 0, on: engine)
       return try AlignedBuffer(count: engine.trunk.outputSize)
     } catch {
       session.sequenceBytes -= bytes
@@ -96,8 +97,10 @@ package final class EvaluatedSequence {
     if session.cancel.take() { throw IVGError(.cancelled, "cancelled") }
     let wanted = extensions.filter { !$0.tokens.isEmpty }
     guard !wanted.isEmpty else { return }
-    let pages = wanted.reduce(0) { $0 + $1.tokens.count / Engine.tokensPerPage + 2 }
-    try session.reserveSequencePages(pages, on: engine)
+    let pages = wanted.reduce(0) {
+      $0 + engine.newPages(for: $1.sequence.sequence, $1.tokens.count)
+    }
+    try session.reserveSequences(pages: pages, logitRows: wanted.count, on: engine)
     session.generation?.forgetLogits(of: engine)
     try engine.reserve(logitRows: wanted.count, results: 0)
     let before = engine.usedPages

@@ -47,7 +47,9 @@ package struct MemoryPlan {
       var part = TrunkPart(trunk: trunk)
       let index = trunks.firstIndex { $0.trunk === trunk }
       if let index { part = trunks[index] }
-      part.pages += (prompt + perPage - 1) / perPage + slots * ((maximum + 1) / perPage + 2)
+      // A track of another vocabulary never holds more than its context, whatever `maximum` is.
+      let room = min(maximum, context - prompt)
+      part.pages += (prompt + perPage - 1) / perPage + slots * ((room + 1) / perPage + 2)
       part.sequences += slots
       if track.needsLogits { part.logitRows += slots }
       if request.readsParents(track) { part.logitRows += request.search.width }
@@ -61,23 +63,41 @@ package struct MemoryPlan {
           part.results += candidates
         }
       }
-      if track.needsLogProbabilities { part.results += slots * (maximum + 1) }
+      if track.needsLogProbabilities { part.results += slots * (room + 1) }
       if track.scoreHead != nil { part.results += slots }
       if let index { trunks[index] = part } else { trunks.append(part) }
     }
     for index in trunks.indices {
       let part = trunks[index]
-      trunks[index].bytes =
-        part.pages * Engine.pageBytes(part.trunk) + part.results * 8
-        + Engine.fixedBytes(
+      trunks[index].bytes = Self.sum(
+        Self.product(part.pages, Engine.pageBytes(part.trunk)), Self.product(part.results, 8),
+        Engine.fixedBytes(
           trunk: part.trunk, threadCount: options.threadCount,
           contextLength: try Self.contextLength(of: part.trunk, options),
-          sequences: part.sequences, logitRows: part.logitRows)
-      bytes += trunks[index].bytes
+          sequences: part.sequences, logitRows: part.logitRows))
+      bytes = Self.sum(bytes, trunks[index].bytes)
     }
-    bytes += slots * (Row.bytes(capacity: maximum) + maximum * 8 * request.tracks.count)
+    bytes = Self.sum(
+      bytes, Self.product(slots, Row.bytes(capacity: maximum) + maximum * 8 * request.tracks.count))
     guard request.nudging == nil else { return }
-    bytes += Drawer.count(for: request, threadCount: options.threadCount) * Drawer.bytes(request)
+    bytes = Self.sum(
+      bytes,
+      Self.product(
+        Drawer.count(for: request, threadCount: options.threadCount), Drawer.bytes(request)))
+  }
+
+  // Figures beyond any memory become the largest number there is, and exceed every budget.
+
+  private static func sum(_ values: Int...) -> Int {
+    values.reduce(0) { sum, value in
+      let (result, overflow) = sum.addingReportingOverflow(value)
+      return overflow ? .max : result
+    }
+  }
+
+  private static func product(_ a: Int, _ b: Int) -> Int {
+    let (result, overflow) = a.multipliedReportingOverflow(by: b)
+    return overflow ? .max : result
   }
 
   /// One side of nudging. A text that the other side wrote may be more tokens to it than to the other: by how

@@ -95,6 +95,10 @@ package final class Session {
     generation?.keepPrefixes(in: &prefixes)
     generation = nil
     self.plan = nil
+    for engine in engines {
+      engine.releaseAdapters()
+      engine.releaseHeads()
+    }
     let plan = try MemoryPlan(request, options)
     guard plan.bytes <= budget else { throw plan.exceeded(budget) }
     try makeRoom(for: plan)
@@ -112,6 +116,7 @@ package final class Session {
   private func makeRoom(for plan: MemoryPlan) throws(IVGError) {
     let available = budget - plan.bytes
     func isShort() -> Bool { keptBytes(beside: plan) > available }
+    dropOldEngines(beside: plan)
     if isShort() { for engine in engines { engine.trim() } }
     if isShort() { for engine in engines { try engine.dropOutputs() } }
     if isShort() { dropEngines(beside: plan) }
@@ -151,6 +156,15 @@ package final class Session {
       let part = plan?.part(of: engine.trunk)
       return sum + (part.map { max(0, engine.outputBytes - $0.outputBytes) } ?? engine.heldBytes)
     }
+  }
+
+  /// Guides that earlier requests used are kept, as far as they are few.
+  private static let idleEngineLimit = 4
+
+  private func dropOldEngines(beside plan: MemoryPlan) {
+    let idle = engines.filter { plan.part(of: $0.trunk) == nil }
+    for engine in idle.dropLast(Self.idleEngineLimit) { prefixes.drop(of: engine) }
+    if idle.count > Self.idleEngineLimit { dropEngines(beside: plan) }
   }
 
   /// Lets go of engines that hold no sequence. That of the base stays: sequences without tokens may have it.
@@ -244,27 +258,42 @@ package final class Session {
 
   // MARK: Engines and sequences
 
-  /// Makes sure that the host's sequences may take `pages` more on `engine` beside the current
-  /// request.
+  /// Makes sure that the host's sequences may take `pages` more on `engine`, and a batch that many rows of logits,
+  /// beside the current request.
   ///
   /// Throws `.outOfMemory`.
-  func reserveSequencePages(_ pages: Int, on engine: Engine) throws(IVGError) {
+  func reserveSequences(pages: Int, logitRows: Int, on engine: Engine) throws(IVGError) {
     let pageBytes = Engine.pageBytes(engine.trunk)
     let bytes = (sequencePages + pages) * pageBytes + sequenceBytes
-    let held = memoryUsed + fixedBytes(beside: plan)
-    guard held + bytes <= budget else {
+    /// What the session holds beside the sequences, once the batch has its logits.
+    func held() -> Int {
+      let rows = logitRows * engine.trunk.outputSize * MemoryLayout<Float>.stride
+      return memoryUsed + fixedBytes(beside: plan) + max(0, rows - engine.outputBytes)
+    }
+    if held() + bytes > budget { try shrinkOutputs() }
+    guard held() + bytes <= budget else {
       throw IVGError(
         .outOfMemory,
-        "sequences would hold \(bytes) bytes and the session holds \(held) beside them; the memory "
+        "sequences would hold \(bytes) bytes and the session holds \(held()) beside them; the memory "
           + "budget is \(budget) bytes")
     }
     // Prefixes and free pages, and the request's own pages, which are counted twice here.
     let resident = engines.reduce(0) { $0 + $1.residentBytes } - sequencePages * pageBytes
-    if held + bytes + resident > budget {
+    if held() + bytes + resident > budget || engine.pageLimit - engine.usedPages < pages {
       dropPrefixes()
       for engine in engines { engine.trim() }
     }
-    if engine.pageLimit - engine.usedPages < pages { dropPrefixes() }
+  }
+
+  /// Gives back what batches of the host's sequences needed more than the current request does.
+  private func shrinkOutputs() throws(IVGError) {
+    for engine in engines {
+      let part = plan?.part(of: engine.trunk)
+      guard engine.outputBytes > part?.outputBytes ?? 0 else { continue }
+      generation?.forgetLogits(of: engine)
+      try engine.dropOutputs()
+      if let part { try engine.reserve(logitRows: part.logitRows, results: part.results) }
+    }
   }
 
   /// The engine of a trunk, made at its first use.

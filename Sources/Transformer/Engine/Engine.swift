@@ -22,7 +22,7 @@ package final class Engine {
   private let sequences: SequenceTable
   private let team: ThreadTeam
   private let program: ForwardProgram
-  private var adapters: [Adapter] = []
+  private var adapters: [Adapter?] = []
   private var heads: [ValueHead] = []
 
   private var entries: [Entry] = []
@@ -88,6 +88,26 @@ package final class Engine {
   /// Gives the memory of free pages back to the system.
   package func trim() { sequences.pool.trim() }
 
+  /// Lets go of adapters that no sequence has any more.
+  package func releaseAdapters() {
+    for index in adapters.indices where !sequences.uses(adapter: Int32(index)) {
+      adapters[index] = nil
+    }
+    program.releaseAdapters()
+  }
+
+  /// Lets go of all heads: what `register` gave is void.
+  package func releaseHeads() { heads.removeAll() }
+
+  /// Pages that `count` more tokens of a sequence take: new ones, and a copy of the last if it is shared.
+  package func newPages(for sequence: SequenceID, _ count: Int) -> Int {
+    let length = sequences.length(sequence)
+    let perPage = Self.tokensPerPage
+    guard count > 0 else { return 0 }
+    let new = (length + count + perPage - 1) / perPage - (length + perPage - 1) / perPage
+    return new + (length % perPage != 0 && sequences.sharesLastPage(sequence) ? 1 : 0)
+  }
+
   /// Gives the logits and results of the last batch back to the system.
   package func dropOutputs() throws(IVGError) {
     beginBatch()
@@ -136,6 +156,10 @@ package final class Engine {
 
   private func index(of adapter: Adapter) -> Int32 {
     if let found = adapters.firstIndex(where: { $0 === adapter }) { return Int32(found) }
+    if let free = adapters.firstIndex(where: { $0 == nil }) {
+      adapters[free] = adapter
+      return Int32(free)
+    }
     adapters.append(adapter)
     return Int32(adapters.count - 1)
   }

@@ -78,11 +78,14 @@ final class ForwardProgram: ParallelProgram {
     outputPlan.reserve(min(outputs, Engine.batchLimit * 4))
   }
 
+  /// Lets go of the adapters of the last slice.
+  func releaseAdapters() { adapterRuns.removeAll(keepingCapacity: true) }
+
   /// Takes a slice: at most `batchLimit` entries and the outputs that belong to them, in order.
   ///
   /// Throws `.outOfMemory` if an adapter of a larger rank than ever before does not fit.
   func load(
-    entries slice: ArraySlice<Entry>, outputs: ArraySlice<Output>, adapters: [Adapter],
+    entries slice: ArraySlice<Entry>, outputs: ArraySlice<Output>, adapters: [Adapter?],
     heads: [ValueHead], logits: UnsafeMutablePointer<Float>,
     results: UnsafeMutablePointer<Double>, cancel: CancelFlag
   ) throws(IVGError) {
@@ -96,7 +99,7 @@ final class ForwardProgram: ParallelProgram {
         adapterRuns.append(
           AdapterRun(adapter: last.adapter, first: last.first, count: last.count + 1))
       } else {
-        let adapter = adapters[Int(entry.adapter)]
+        let adapter = adapters[Int(entry.adapter)]!
         adapterRuns.append(AdapterRun(adapter: adapter, first: row, count: 1))
         rank = max(rank, adapter.maximumRank)
       }

@@ -72,6 +72,14 @@ final class SequenceTable {
   func isLong(_ id: SequenceID) -> Bool { slots[Int(id.slot)].isLong }
   func pages(_ id: SequenceID) -> UnsafePointer<Int32> { UnsafePointer(slots[Int(id.slot)].pages) }
 
+  /// Whether any sequence has the adapter of that index.
+  func uses(adapter: Int32) -> Bool { slots.contains { $0.inUse && $0.adapter == adapter } }
+  /// Whether other sequences have the page of the last token too.
+  func sharesLastPage(_ id: SequenceID) -> Bool {
+    let slot = slots[Int(id.slot)]
+    return slot.pageCount > 0 && pool.isShared(slot.pages[slot.pageCount - 1])
+  }
+
   /// Makes `target` a copy of `source` at no cost; both share pages until one is written.
   func copy(_ source: SequenceID, to target: SequenceID) {
     guard source != target else { return }

@@ -371,7 +371,7 @@ def test_other_tasks_run_meanwhile(real: ivg.Model) -> None:
             done.append("quick")
 
         async def long() -> None:
-            await real.agenerate("word " * 1000, max_tokens=1)
+            await real.agenerate("word " * 5000, max_tokens=1)
             done.append("long")
 
         await asyncio.gather(long(), quick())
