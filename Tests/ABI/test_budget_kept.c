@@ -104,6 +104,34 @@ static void sequences_alone(const void *path) {
   CHECK(status == IVG_ERROR_OUT_OF_MEMORY && made >= 1 && growth <= 12000000 + once);
 }
 
+/* In a child: many sequences in one batch, whose logits are the most of it, a token at a time; then fewer. */
+static void sequences_in_a_batch(const void *path) {
+  enum { COUNT = 64 };
+  ivg_model *model = open_model(path);
+  ivg_session_options limits = {
+      .struct_size = sizeof limits, .thread_count = 1, .context_length = 128, .memory_budget = 60000000};
+  ivg_sequence_extension batch[COUNT];
+  static const int32_t token = 300;
+  resident before;
+  ivg_session *session = NULL;
+  if (!CHECK(start_peak(&before))) return;
+  REQUIRE_OK(ivg_session_create(&session, model, &limits, &error));
+  for (int i = 0; i < COUNT; i++) {
+    batch[i] = (ivg_sequence_extension){NULL, &token, 1};
+    REQUIRE_OK(ivg_sequence_create(&batch[i].sequence, session, NULL, &error));
+  }
+  /* Sixteen tokens are a page: what the first takes suffices for the others. */
+  for (int step = 0; step < 16; step++) EXPECT(IVG_OK, ivg_sequence_evaluate_batch(batch, COUNT, &error));
+  ivg_status status = ivg_sequence_evaluate_batch(batch, COUNT, NULL);
+  CHECK(status == IVG_ERROR_OUT_OF_MEMORY);
+  EXPECT(IVG_OK, ivg_sequence_evaluate_batch(batch, COUNT / 4, &error));
+  EXPECT(IVG_OK, ivg_sequence_evaluate(batch[COUNT - 1].sequence, &token, 1, &error));
+  CHECK(ivg_sequence_length(batch[COUNT - 1].sequence) == 17 && ivg_sequence_length(batch[COUNT - 2].sequence) == 16);
+  int64_t growth = peak_growth(&before);
+  printf("     64 sequences within 60 MB: grew by %.3f MB\n", (double)growth / 1e6);
+  CHECK(growth <= 60000000 + once);
+}
+
 /* In a child: a budget of exactly the figure, with the context by default, and with one that is longer than needed. */
 static void any_context(const void *path) {
   ivg_model *model = open_model(path);
@@ -130,6 +158,7 @@ static char path[4096];
 static void a_guide_of_an_earlier_request(void) { in_a_process_of_its_own("guide", after_another_guide, path); }
 static void logits_of_an_earlier_request(void) { in_a_process_of_its_own("rows", after_many_rows, path); }
 static void sequences_without_a_request(void) { in_a_process_of_its_own("sequences", sequences_alone, path); }
+static void sequences_of_a_batch(void) { in_a_process_of_its_own("batch", sequences_in_a_batch, path); }
 static void the_figure_suffices_for_any_context(void) { in_a_process_of_its_own("context", any_context, path); }
 
 int main(void) {
@@ -142,6 +171,7 @@ int main(void) {
   RUN(a_guide_of_an_earlier_request);
   RUN(logits_of_an_earlier_request);
   RUN(sequences_without_a_request);
+  RUN(sequences_of_a_batch);
   RUN(the_figure_suffices_for_any_context);
   return check_finish();
 }
