@@ -33,9 +33,10 @@ if ! have cargo; then
 fi
 [ -e "$IVG_LIB_DIR/libivg.so" ] || fail "there is no libivg.so in $IVG_LIB_DIR: make lib, or set IVG_LIB_DIR"
 
-# 1 The crates.
+# 1 The crates. `command && ok ...` would not do: -e has no effect on what is left of "&&".
 if python3 -c 'import pycparser' 2>/dev/null && have cc; then
-  python3 generate_bindings.py --check && ok "bindings.rs is that of ivg.h"
+  python3 generate_bindings.py --check
+  ok "bindings.rs is that of ivg.h"
 else
   echo "skip bindings.rs: no pycparser or no cc"
 fi
@@ -47,17 +48,21 @@ else
   echo "skip ruff: not installed"
 fi
 if cargo fmt --version >/dev/null 2>&1; then
-  cargo fmt --all --check && ok "format"
+  cargo fmt --all --check
+  ok "format"
 else
   echo "skip format: no rustfmt"
 fi
 if cargo clippy --version >/dev/null 2>&1; then
-  cargo clippy --offline --locked --quiet --all-targets -- -D warnings && ok "clippy"
+  cargo clippy --offline --locked --quiet --all-targets -- -D warnings
+  ok "clippy"
 else
   echo "skip clippy: not installed"
 fi
-IVG_TEST_MODEL="$model" cargo test --offline --locked --quiet && ok "unit, integration and documentation tests"
-RUSTDOCFLAGS="-D warnings" cargo doc --offline --locked --quiet --no-deps && ok "documentation"
+IVG_TEST_MODEL="$model" cargo test --offline --locked --quiet
+ok "unit, integration and documentation tests"
+RUSTDOCFLAGS="-D warnings" cargo doc --offline --locked --quiet --no-deps
+ok "documentation"
 
 # 2 The examples, started without cargo.
 cargo build --offline --locked --quiet --release --examples
