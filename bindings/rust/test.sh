@@ -117,6 +117,11 @@ if have pkg-config; then
 else
   echo "skip another crate with pkg-config: not installed"
 fi
+# Relative to the folder of ivg-sys, where its build script runs, this one holds the library.
+nearby="$(realpath --relative-to=ivg-sys "$IVG_LIB_DIR")"
+if stranger env IVG_LIB_DIR="$nearby" 2>"$scratch/output.txt"; then fail "another crate, with a relative IVG_LIB_DIR"; fi
+grep -q "must be absolute: build scripts run in another folder" "$scratch/output.txt" || fail "a relative path is not told"
+grep -qF '"$PWD/.build/release"' "$scratch/output.txt" || fail "how a path becomes absolute is not told"
 if stranger env -u IVG_LIB_DIR PKG_CONFIG_LIBDIR="$scratch/nowhere" PKG_CONFIG_PATH= 2>"$scratch/output.txt"; then
   fail "another crate, built without the library"
 fi
