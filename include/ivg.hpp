@@ -38,7 +38,6 @@ class error : public std::runtime_error {
  public:
   error(ivg_status status, const char *message) : std::runtime_error(message), status_(status) {}
   ivg_status status() const noexcept { return status_; }
-
  private:
   ivg_status status_;
 };
@@ -128,7 +127,6 @@ class owner {
     if (!handle_) throw error(IVG_ERROR_INVALID_ARGUMENT, "this object is empty: it was moved from or released");
     return get();
   }
-
  private:
   struct freed { void operator()(Handle *handle) const noexcept { Free(handle); } };
   std::unique_ptr<Handle, freed> handle_;
@@ -194,7 +192,7 @@ struct part : detail::owner<Handle, Free> {
 using adapter = part<ivg_adapter, ivg_adapter_free, ivg_adapter_open>;
 using value_head = part<ivg_value_head, ivg_value_head_free, ivg_value_head_open>;
 
-/// What "better" means and how to search for it. Complete before it is first used; guidance(nullptr) is none.
+/// What "better" means and how to search for it. Complete before it is first used.
 class guidance : public detail::owner<ivg_guidance, ivg_guidance_free> {
  public:
   using owner::owner;
@@ -202,7 +200,6 @@ class guidance : public detail::owner<ivg_guidance, ivg_guidance_free> {
   void add(const implicit_options &value, double weight = 1) { call(ivg_guidance_add_implicit, handle(), &value, weight); }
   void add(const explicit_options &value, double weight = 1) { call(ivg_guidance_add_explicit, handle(), &value, weight); }
   void set_nudging(const nudging_options &nudging) { call(ivg_guidance_set_nudging, handle(), &nudging); }
-
   /// Writes a score for each text; `finished` says of each whether it has ended.
   using scorer = std::function<void(std::string_view prompt, const std::vector<std::string_view> &texts,
                                     const std::int32_t *finished, double *scores)>;
@@ -234,8 +231,7 @@ class steps {
     using iterator_category = std::input_iterator_tag;
     using value_type = step;
     using difference_type = std::ptrdiff_t;
-    using pointer = const step *;
-    using reference = const step &;
+    using pointer = const step *; using reference = const step &;
     explicit iterator(steps *range = nullptr) noexcept : range_(range) {}
     reference operator*() const noexcept { return range_->step_; }
     pointer operator->() const noexcept { return &range_->step_; }
@@ -262,10 +258,10 @@ class session : public detail::owner<ivg_session, ivg_session_free> {
   using owner::owner;
   explicit session(const model &base, const session_options &options = {})
       : owner(create<ivg_session>(ivg_session_create, base.handle(), &options)) {}
-  /// Starts a request and returns its steps. The guidance is kept alive.
-  steps generate(std::string_view prompt, const generate_options &options = {}, const guidance &values = guidance(nullptr)) & {
-    call(ivg_session_begin, handle(), detail::elements(prompt), prompt.size(), &options, values.get());
-    return resume();
+  /// Starts a request and returns its steps. A guidance is kept alive; an empty one is an error, and not none.
+  steps generate(std::string_view prompt, const generate_options &options = {}) & { return begin(prompt, options, nullptr); }
+  steps generate(std::string_view prompt, const generate_options &options, const guidance &values) & {
+    return begin(prompt, options, values.handle());
   }
   /// The remaining steps of the request under way: after cancel(), an exception, or a loop that was left.
   steps resume() & { return steps(handle()); }
@@ -294,7 +290,11 @@ class session : public detail::owner<ivg_session, ivg_session_free> {
     scores.pop_back();
     return scores;
   }
+ private:
+  steps begin(std::string_view prompt, const generate_options &options, const ivg_guidance *values) {
+    call(ivg_session_begin, handle(), detail::elements(prompt), prompt.size(), &options, values);
+    return resume();
+  }
 };
-
 }  // namespace ivg
 #endif  // IVG_HPP

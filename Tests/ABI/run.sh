@@ -16,11 +16,16 @@ export TMPDIR="${TMPDIR:-/tmp}"
 passed=0 failed=0
 warnings="-Wall -Wextra -pedantic -Werror"
 
-# check NAME COMMAND...: one test; what the command prints is shown if it fails.
+# check NAME COMMAND...: one test, which the first command that fails ends; what it prints is shown then. It runs in a shell
+# of its own: variables that it sets are gone after it.
 check() {
-  local name="$1"
+  local name="$1" status=0
   shift
-  if "$@" >"$out/log.txt" 2>&1; then
+  set +e # in a condition, -e would be without effect
+  (set -e; "$@") >"$out/log.txt" 2>&1
+  status=$?
+  set -e
+  if [ $status -eq 0 ]; then
     passed=$((passed + 1))
     echo "ok   $name"
   else
@@ -35,6 +40,8 @@ have() { command -v "$1" >/dev/null; }
 
 # The library, as it would be installed.
 mkdir -p $out/lib
+noticed="$(check probe eval 'false; true')"
+[ "${noticed##*$'\n'}" = "FAIL probe" ] || { echo "a test does not end with its first failure: $noticed"; exit 1; }
 if [ ! "${IVG_TEST_LIBRARY:-}" ]; then
   swift build -c release --product ivg >$out/build.txt 2>&1 || { cat $out/build.txt; exit 1; }
 fi

@@ -77,6 +77,31 @@ uninstalls() {
   setup uninstall "${@:2}"
   [ -z "$(files_below "$1")" ] && [ ! -e "$1/lib/cmake/ivg" ] && [ ! -e "$1/share/doc/ivg" ] || { files_below "$1"; return 1; }
 }
+# Pages of others stay, also where they are named or linked alike; what earlier versions of libivg have left goes.
+uninstall_knows_its_own() {
+  local base="$work/shared" pages="$work/shared/share/man/man3"
+  setup install PREFIX="$base"
+  echo '.TH IVG_TOOL 3' >"$pages/ivg_tool.3"
+  printf '.TH IVG 3\n.\\" Made of ivg.h by make_manual.py.\n' >"$pages/ivg_quotation.3"
+  : >"$pages/ivg_empty.3"
+  ln -s ivg_tool.3 "$pages/ivg_tool_start.3"
+  ln -s ivg_gone.3 "$pages/ivg_broken.3"
+  cp "$pages/ivg_models.3" "$work/elsewhere.3"
+  ln -s "$work/elsewhere.3" "$pages/ivg_elsewhere.3"
+  files_below "$base" >all.txt
+  cp "$pages/ivg_models.3" "$pages/ivg_former.3"
+  ln -s ivg_former.3 "$pages/ivg_former_function.3"
+  echo "An old page" >"$base/share/doc/ivg/former.md"
+  echo "# old" >"$base/lib/cmake/ivg/ivgFormer.cmake"
+  setup uninstall PREFIX="$base"
+  diff <(grep -E '/ivg_(tool|tool_start|quotation|empty|broken|elsewhere)\.3$' all.txt) <(files_below "$base")
+  [ ! -e "$base/lib/cmake/ivg" ] && [ ! -e "$base/share/doc/ivg" ]
+}
+uninstalls_what_is_left() {
+  setup install PREFIX="$work/partial"
+  rm -r "$work/partial/share" "$work/partial/lib/cmake"
+  uninstalls "$work/partial" PREFIX="$work/partial"
+}
 replaces() {
   local before
   before="$(files_below "$prefix")"
@@ -117,6 +142,9 @@ installing() {
   check "pkg-config: gcc, from DESTDIR" consumer_pkg_config gcc "$stage/usr/$libdir" c
   if have cmake; then check "CMake: gcc and g++, from DESTDIR" consumer_cmake gcc g++ "$stage/usr"; fi
   check "uninstall: from DESTDIR" uninstalls "$stage" PREFIX=/usr DESTDIR="$stage" LIBDIR="$libdir"
+
+  check "uninstall: keeps what others have put there" uninstall_knows_its_own
+  check "uninstall: without the manual and the files for CMake" uninstalls_what_is_left
 
   prefix="$work/a prefix"
   check "install: into a folder with a space" installs "$prefix" "" lib

@@ -60,11 +60,16 @@ ivg::generate_options options_of(std::uint32_t max_tokens) {
   return options;
 }
 
-std::string text_of(ivg::session &session, const ivg::generate_options &options,
-                    const ivg::guidance &guidance = ivg::guidance(nullptr)) {
+std::string text_of(ivg::steps steps) {
   std::string text;
-  for (const ivg::step &step : session.generate("There is", options, guidance)) text += step.view();
+  for (const ivg::step &step : steps) text += step.view();
   return text;
+}
+std::string text_of(ivg::session &session, const ivg::generate_options &options) {
+  return text_of(session.generate("There is", options));
+}
+std::string text_of(ivg::session &session, const ivg::generate_options &options, const ivg::guidance &guidance) {
+  return text_of(session.generate("There is", options, guidance));
 }
 
 void owners_move_and_release(const ivg::model &model) {
@@ -101,6 +106,23 @@ void owners_go_in_any_order(const ivg::model &) {
   adapter.reset();
   model.reset();
   CHECK(!text_of(session, options_of(8), guidance).empty());
+}
+
+void an_empty_guidance_is_no_unguided_text(const ivg::model &model) {
+  ivg::session session(model);
+  ivg::guidance guidance;
+  bool scored = false;
+  guidance.add([&scored](std::string_view, const std::vector<std::string_view> &texts, const std::int32_t *, double *scores) {
+    scored = true;
+    std::fill_n(scores, texts.size(), 0);
+  });
+  ivg::guidance moved = std::move(guidance);
+  CHECK(thrown_by([&] { session.generate("There is", options_of(4), guidance); }) == IVG_ERROR_INVALID_ARGUMENT);
+  CHECK(thrown_by([&] { session.generate("There is", {}, ivg::guidance(nullptr)); }) == IVG_ERROR_INVALID_ARGUMENT);
+  CHECK(thrown_by([&] { session.resume().begin(); }) == IVG_ERROR_INVALID_ARGUMENT);  // nothing was begun
+  CHECK(!text_of(session, options_of(4), moved).empty() && scored);
+  ivg_guidance_free(moved.release());
+  CHECK(thrown_by([&] { session.generate("There is", options_of(4), moved); }) == IVG_ERROR_INVALID_ARGUMENT);
 }
 
 void errors_have_status_and_message(const ivg::model &model) {
@@ -319,6 +341,7 @@ int main(int count, char **arguments) {
 #define TEST(name) test(#name, [&] { name(model); })
   TEST(owners_move_and_release);
   TEST(owners_go_in_any_order);
+  TEST(an_empty_guidance_is_no_unguided_text);
   TEST(errors_have_status_and_message);
   TEST(a_range_is_the_text);
   TEST(a_loop_may_be_left);

@@ -13,7 +13,8 @@
 #
 # No installed file holds PREFIX: pkg-config and CMake find the rest from where their files are, so that the tree may be
 # moved. Each file appears whole: it is written beside its place and renamed. Man pages are made by python3 from the
-# header; without it they are left out. uninstall takes away what install has put there, for the version that it finds.
+# header; without it they are left out. uninstall takes away what install has put there, for the version that it finds;
+# cmake/ivg and share/doc/ivg are libivg's own and go whole, of share/man/man3 the pages that make_manual.py has made.
 set -euo pipefail
 umask 022 # folders that come about on the way are for all to read
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -122,16 +123,33 @@ install_all() {
   install_manual
 }
 
+# is_made PAGE: make_manual.py made this man page, or the one beside it that it is a link to.
+is_made() {
+  local first=""
+  if [ -L "$1" ]; then case "$(readlink "$1")" in */*) return 1 ;; esac; fi # install makes no link to another folder
+  [ -f "$1" ] || return 1
+  IFS= read -r first <"$1" || true # a file may be empty
+  [ "$first" = '.\" Made of ivg.h by make_manual.py.' ]
+}
+
+uninstall_man_pages() {
+  local page made=()
+  # All are looked at before any goes: a link is known by its page. Other packages may have pages named alike.
+  for page in "$manual/ivg.3" "$manual/ivg_"*.3; do
+    if is_made "$page"; then made+=("$page"); fi
+  done
+  rm -f ${made[@]+"${made[@]}"}
+}
+
 uninstall_all() {
   [ -f "$include/ivg.h" ] || fail "there is no ivg in $DESTDIR$PREFIX"
   version="$(version_of "$include/ivg.h")" major="${version%%.*}"
   [ -f "$library_folder/libivg.so.$version" ] || fail "there is no libivg.so.$version in $library_folder: LIBDIR?"
   rm -f "$library_folder/libivg.so" "$library_folder/libivg.so.$major" "$library_folder/libivg.so.$version"
-  rm -f "$library_folder/pkgconfig/ivg.pc" "$library_folder/cmake/ivg/"ivgConfig{,Version}.cmake
-  rm -f "$manual/ivg.3" "$manual/ivg_"*.3
+  rm -f "$library_folder/pkgconfig/ivg.pc"
+  uninstall_man_pages
   rm -f "$include/ivg.hpp" "$include/ivg.h"
-  for page in "$root"/bindings/manual/*.md; do rm -f "$pages/${page##*/}"; done
-  rmdir "$library_folder/cmake/ivg" "$pages" # the folders that are libivg's own
+  rm -rf "$library_folder/cmake/ivg" "$pages" # also what an earlier version has left there
 }
 
 "${action}_all"

@@ -33,9 +33,10 @@ if ! have cargo; then
 fi
 [ -e "$IVG_LIB_DIR/libivg.so" ] || fail "there is no libivg.so in $IVG_LIB_DIR: make lib, or set IVG_LIB_DIR"
 
-# 1 The crates.
+# 1 The crates. `command && ok ...` would not do: -e has no effect on what is left of "&&".
 if python3 -c 'import pycparser' 2>/dev/null && have cc; then
-  python3 generate_bindings.py --check && ok "bindings.rs is that of ivg.h"
+  python3 generate_bindings.py --check
+  ok "bindings.rs is that of ivg.h"
 else
   echo "skip bindings.rs: no pycparser or no cc"
 fi
@@ -47,17 +48,21 @@ else
   echo "skip ruff: not installed"
 fi
 if cargo fmt --version >/dev/null 2>&1; then
-  cargo fmt --all --check && ok "format"
+  cargo fmt --all --check
+  ok "format"
 else
   echo "skip format: no rustfmt"
 fi
 if cargo clippy --version >/dev/null 2>&1; then
-  cargo clippy --offline --locked --quiet --all-targets -- -D warnings && ok "clippy"
+  cargo clippy --offline --locked --quiet --all-targets -- -D warnings
+  ok "clippy"
 else
   echo "skip clippy: not installed"
 fi
-IVG_TEST_MODEL="$model" cargo test --offline --locked --quiet && ok "unit, integration and documentation tests"
-RUSTDOCFLAGS="-D warnings" cargo doc --offline --locked --quiet --no-deps && ok "documentation"
+IVG_TEST_MODEL="$model" cargo test --offline --locked --quiet
+ok "unit, integration and documentation tests"
+RUSTDOCFLAGS="-D warnings" cargo doc --offline --locked --quiet --no-deps
+ok "documentation"
 
 # 2 The examples, started without cargo.
 cargo build --offline --locked --quiet --release --examples
@@ -112,6 +117,11 @@ if have pkg-config; then
 else
   echo "skip another crate with pkg-config: not installed"
 fi
+# Relative to the folder of ivg-sys, where its build script runs, this one holds the library.
+nearby="$(realpath --relative-to=ivg-sys "$IVG_LIB_DIR")"
+if stranger env IVG_LIB_DIR="$nearby" 2>"$scratch/output.txt"; then fail "another crate, with a relative IVG_LIB_DIR"; fi
+grep -q "must be absolute: build scripts run in another folder" "$scratch/output.txt" || fail "a relative path is not told"
+grep -qF '"$PWD/.build/release"' "$scratch/output.txt" || fail "how a path becomes absolute is not told"
 if stranger env -u IVG_LIB_DIR PKG_CONFIG_LIBDIR="$scratch/nowhere" PKG_CONFIG_PATH= 2>"$scratch/output.txt"; then
   fail "another crate, built without the library"
 fi

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from ivg import _bindings
+from ivg import _bindings, _library
 
 STRUCTS = [
     name
@@ -54,18 +54,19 @@ def test_layout_is_that_of_the_c_compiler(tmp_path: Path) -> None:
     assert printed == expected
 
 
-def fake_library(folder: Path, code: str) -> str:
+def fake_library(folder: Path, code: str, *arguments: str) -> str:
     """A shared library that is not libivg."""
     source, library = folder / "fake.c", folder / "fake.so"
     source.write_text(code)
-    subprocess.run(["cc", "-shared", "-fPIC", source, "-o", library], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", source, "-o", library, *arguments], check=True)
     return str(library)
 
 
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("unsigned ivg_version_number(void) { return 200; }", "is libivg 0.2.0, but this package was made for 0.1.0"),
+        ("unsigned ivg_version_number(void) { return 99; }", "is libivg 0.0.99, but this package was made for 0.1.0"),
+        ("unsigned ivg_version_number(void) { return 10000; }", "is libivg 1.0.0, but this package was made for 0.1.0"),
         ("unsigned ivg_version_number(void) { return 100; }", "lacks ivg_version_string()"),
         ("int other;", "is not libivg"),
     ],
@@ -74,6 +75,25 @@ def test_a_library_that_does_not_fit_is_refused(tmp_path: Path, code: str, messa
     done = run_python("import ivg", IVG_LIBRARY=fake_library(tmp_path, code))
     assert done.returncode != 0
     assert message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", [101, 200, 9999])
+def test_a_later_library_of_the_same_major_version_is_used(tmp_path: Path, number: int) -> None:
+    real = Path(_library.lib._name)
+    if not real.is_file():
+        pytest.skip("the library was found by the system, and not by its path")
+    (tmp_path / "libivg.so.0").symlink_to(real.resolve())
+    # All else comes from the library that it needs.
+    linked = ["-Wl,--no-as-needed", str(tmp_path / "libivg.so.0"), "-Wl,-rpath,$ORIGIN"]
+    later = fake_library(tmp_path, f"unsigned ivg_version_number(void) {{ return {number}; }}", *linked)
+    code = f"""
+import ivg
+from ivg import _library
+print(_library.lib.ivg_version_number(), _library.lib._name)
+print(len(ivg.Model({str(ROOT / "Tests/Fixtures/tiny-llama.gguf")!r}).generate("half", max_tokens=3).token_ids))
+"""
+    done = run_python(code, IVG_LIBRARY=later)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{number} {later}\n3\n", "")
 
 
 def test_a_missing_library_is_named() -> None:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//! Finds libivg.so: in the folder that IVG_LIB_DIR names, or else where pkg-config says.
+//! Finds libivg.so: in the folder that IVG_LIB_DIR names by an absolute path, or else where pkg-config says.
 
 use std::path::{Path, PathBuf};
 use std::process::{exit, Command};
@@ -21,7 +21,9 @@ fn main() {
         Ok(folder) => link(&folder),
         Err(reason) => {
             eprintln!("ivg-sys: {reason}");
-            eprintln!("  set IVG_LIB_DIR to the folder that holds libivg.so (after `make lib`: .build/release),");
+            eprintln!(
+                "  set IVG_LIB_DIR to the folder that holds libivg.so (after `make lib`: \"$PWD/.build/release\"),"
+            );
             eprintln!("  or install libivg and have PKG_CONFIG_PATH name the folder of its ivg.pc.");
             exit(1);
         }
@@ -31,6 +33,9 @@ fn main() {
 /// The folder of libivg.so, or why there is none.
 fn find() -> Result<PathBuf, String> {
     if let Some(given) = env::var_os("IVG_LIB_DIR").filter(|folder| !folder.is_empty()) {
+        if !Path::new(&given).is_absolute() {
+            return Err(format!("IVG_LIB_DIR is {given:?}: it must be absolute: build scripts run in another folder"));
+        }
         let folder = fs::canonicalize(&given).map_err(|error| format!("IVG_LIB_DIR is {given:?}: {error}"))?;
         return holding(folder).map_err(|folder| format!("there is no libivg.so in {folder:?} (IVG_LIB_DIR)"));
     }

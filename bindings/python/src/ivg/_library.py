@@ -43,16 +43,18 @@ def load() -> ctypes.CDLL:
 
 
 def _check_version(library: ctypes.CDLL, place: str) -> None:
+    """Refuses what is not libivg, is of another major version, or is older than this package."""
     try:
         function = library.ivg_version_number
     except AttributeError:
         raise ImportError(f"{place} is not libivg: it has no ivg_version_number()") from None
     function.restype, function.argtypes = c.FUNCTIONS["ivg_version_number"]
     number = int(function())
-    if number // 100 != c.IVG_VERSION_NUMBER // 100:
+    if number // 10000 != c.IVG_VERSION_MAJOR or number < c.IVG_VERSION_NUMBER:
         found = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
         raise ImportError(
-            f"{place} is libivg {found}, but this package was made for {_VERSION}: the first two numbers must agree"
+            f"{place} is libivg {found}, but this package was made for {_VERSION}: "
+            "it needs that or a later one with the same first number"
         )
 
 

@@ -133,19 +133,27 @@ pub(crate) fn create<Handle>(
     ptr::NonNull::new(out).ok_or_else(|| Error::new(ErrorKind::Internal, "libivg returned no handle"))
 }
 
-/// Checks that the library is one that this crate was made for: while the major version is 0, of the same minor one.
+/// Checks that the library is one that this crate may run with: of the same major version, and not older.
 pub(crate) fn check_library() -> Result<(), Error> {
     check_version(crate::version_number())
 }
 
 fn check_version(number: u32) -> Result<(), Error> {
-    let fits = number / 100 == sys::IVG_VERSION_NUMBER / 100 && number >= sys::IVG_VERSION_NUMBER;
+    // A later library of the same major version has all that the crate knows. The linker's soname says the same, but not
+    // for a library that was named libivg.so by hand.
+    let fits = number / 10000 == sys::IVG_VERSION_MAJOR && number >= sys::IVG_VERSION_NUMBER;
     if fits {
         return Ok(());
     }
     let name = |number: u32| format!("{}.{}.{}", number / 10000, number / 100 % 100, number % 100);
     let (found, made) = (name(number), name(sys::IVG_VERSION_NUMBER));
-    Err(Error::new(ErrorKind::Mismatch, format!("the library is libivg {found}, but this crate was made for {made}")))
+    Err(Error::new(
+        ErrorKind::Mismatch,
+        format!(
+            "the library is libivg {found}, but this crate was made for {made}: it needs that or a later one with the same \
+             first number"
+        ),
+    ))
 }
 
 #[cfg(test)]
@@ -153,13 +161,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_library_of_another_version_is_refused() {
+    fn a_later_library_of_the_same_major_version_is_accepted_and_others_are_refused() {
         assert!(check_library().is_ok());
-        assert!(check_version(sys::IVG_VERSION_NUMBER + 1).is_ok());
-        let error = check_version(sys::IVG_VERSION_NUMBER + 100).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Mismatch);
-        assert_eq!(error.to_string(), "the library is libivg 0.2.0, but this crate was made for 0.1.0");
-        assert!(check_version(0).is_err());
+        assert_eq!(sys::IVG_VERSION_NUMBER, 100);
+        for later in [100, 101, 200, 1234, 9999] {
+            assert!(check_version(later).is_ok(), "{later}");
+        }
+        for (other, name) in
+            [(0, "0.0.0"), (99, "0.0.99"), (10000, "1.0.0"), (20100, "2.1.0"), (u32::MAX, "429496.72.95")]
+        {
+            let error = check_version(other).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Mismatch);
+            let message = format!("the library is libivg {name}, but this crate was made for 0.1.0: ");
+            assert!(error.to_string().starts_with(&message), "{error}");
+        }
     }
 
     #[test]

@@ -41,7 +41,8 @@ impl Texts {
 
 /// Pointers to texts and their lengths, which C takes side by side. They borrow from `texts`.
 pub(crate) fn pointers<Text: AsRef<[u8]>>(texts: &[Text]) -> (Vec<*const c_char>, Vec<usize>) {
-    texts.iter().map(|text| (text.as_ref().as_ptr().cast::<c_char>(), text.as_ref().len())).unzip()
+    // Asked once: what is another's code may give another slice the next time.
+    texts.iter().map(AsRef::as_ref).map(|bytes| (bytes.as_ptr().cast::<c_char>(), bytes.len())).unzip()
 }
 
 /// A copy of a C string; `None` for NULL.
@@ -113,6 +114,34 @@ pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    /// A type as safe code may write it: each call of `as_ref` gives the other slice.
+    #[derive(Default)]
+    struct Alternating {
+        calls: Cell<usize>,
+    }
+
+    impl Alternating {
+        const SLICES: [&'static [u8]; 2] = [b"a", b"many bytes"];
+    }
+
+    impl AsRef<[u8]> for Alternating {
+        fn as_ref(&self) -> &[u8] {
+            let call = self.calls.replace(self.calls.get() + 1);
+            Self::SLICES[call % 2]
+        }
+    }
+
+    #[test]
+    fn a_pointer_and_its_length_are_of_the_same_slice() {
+        let texts = [Alternating::default(), Alternating { calls: Cell::new(1) }];
+        let (starts, lengths) = pointers(&texts);
+        assert_eq!(lengths, [1, 10]);
+        for (start, slice) in starts.iter().zip(Alternating::SLICES) {
+            assert_eq!(*start, slice.as_ptr().cast());
+        }
+    }
 
     #[test]
     fn a_nul_is_refused_and_named() {
