@@ -100,10 +100,13 @@ answers() { # LANGUAGE PROGRAM MODEL
   score) "./$1/$2" "$3" "My review: " "What a wonderful film!" "A waste of time. 😐" "" ;;
   esac
 }
-same() { # LANGUAGE PROGRAM MODEL: what C wrote
-  answers c "$2" "$3" >expected.txt
-  answers "$1" "$2" "$3" >actual.txt
+same() { # LANGUAGE PROGRAM MODEL: what C wrote, and how it ended (a long conversation fills the tiny model's context)
+  local expected=0 actual=0
+  answers c "$2" "$3" >expected.txt || expected=$?
+  answers "$1" "$2" "$3" >actual.txt || actual=$?
   [ -s expected.txt ] && diff expected.txt actual.txt && cmp expected.txt actual.txt
+  [ $expected = $actual ] && [ $actual -le 1 ] || { echo "ended with $actual, C with $expected"; return 1; }
+  [ "$3" = "$tiny" ] || [ $actual = 0 ]
 }
 refuses() { # LANGUAGE PROGRAM: the exit statuses, and the reason
   local status=0 arguments=(/no/such/model)
