@@ -10,6 +10,7 @@ what is not usual:
     <!-- run: no (reason) -->     not at all; the reason is printed
     <!-- run: parse -->           sh: the options of each `ivg ...` are parsed, nothing is done
     <!-- run: body -->            c: statements, which declare what they use and leave a `status`
+                                 cpp, rust: statements after the includes and uses that they need
     <!-- run: body session -->    c: statements that find `model`, `session`, `guidance`, `error`, `status` and `step`
     <!-- run: args A B -->        c, cpp: a whole program, and its arguments; without it, model.gguf "The film"
     <!-- run: data dpo -->        jsonl: read as data of this trainer (sft, dpo, reward, value), with every line
@@ -34,7 +35,7 @@ from pathlib import Path
 
 from blocks import Block, blocks_of, broken_links, commands_of, written_files
 from files import ROOT, Missing, library, provide
-from wrappers import BODY, PARSE, READ_DATA, SESSION_BODY
+from wrappers import BODY, CPP_BODY, PARSE, READ_DATA, RUST_BODY, SESSION_BODY
 
 # `{sizeof step}` sets struct_size and leaves the rest zero, as the header's own programs do.
 WARNINGS = ["-Wall", "-Wextra", "-pedantic", "-Werror", "-Wno-missing-field-initializers"]
@@ -43,6 +44,8 @@ SECONDS = 600
 README_MARKS = {
     "make demo": "no (builds the library and fetches a model)",
     "ivg_model *model = NULL; ivg_session *session = NULL;": "body",
+    'const ivg::model model("model.gguf");': "body",
+    'let model = Model::open("model.gguf")?;': "body",
 }
 
 
@@ -115,7 +118,7 @@ def run_native(block: Block, folder: Path) -> None:
     if block.mark.startswith("args"):
         arguments = shlex.split(block.mark)[1:]
     elif block.mark == "body":
-        code, arguments = BODY % code, []
+        code, arguments = (BODY if block.language == "c" else CPP_BODY) % code, []
     elif block.mark.startswith("body"):
         code, arguments = BODY % (SESSION_BODY % code), []
     is_c = block.language == "c"
@@ -139,7 +142,7 @@ def run_rust(block: Block, folder: Path) -> None:
         raise Skipped("there is no cargo")
     place = library_folder(folder)
     (folder / "src").mkdir()
-    (folder / "src/main.rs").write_text(block.code)
+    (folder / "src/main.rs").write_text(RUST_BODY % block.code if block.mark == "body" else block.code)
     package = '[package]\nname = "block"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n'
     (folder / "Cargo.toml").write_text(f'{package}[dependencies]\nivg = {{ path = "{crate}" }}\n')
     target = str(ROOT / ".build/rust/manual")
@@ -164,7 +167,7 @@ LANGUAGES = {
     "jsonl": run_data,
 }
 #: Beginnings of the marks that mean something there.
-MARKS = {"sh": ("parse",), "c": ("body", "args "), "cpp": ("args ",), "jsonl": ("data ",)}
+MARKS = {"sh": ("parse",), "c": ("body", "args "), "cpp": ("body", "args "), "rust": ("body",), "jsonl": ("data ",)}
 
 
 def run_block(block: Block) -> None:

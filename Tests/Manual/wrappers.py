@@ -24,6 +24,19 @@ if (status == IVG_OK) {
 (void)step;
 if (status < 0 && error) fprintf(stderr, "%%s\\n", ivg_error_message(error));
 ivg_error_free(error); ivg_guidance_free(guidance); ivg_session_free(session); ivg_model_free(model);"""
+#: The same in C++ and in Rust.
+CPP_BODY = """#include <ivg.hpp>
+#include <iostream>
+int main() {
+%s
+}
+"""
+RUST_BODY = """use ivg::*;
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+%s
+Ok(())
+}
+"""
 #: Parses the options of a command and does nothing else.
 PARSE = """import sys, typer.main
 from ivg._cli import app
