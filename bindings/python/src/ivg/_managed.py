@@ -14,6 +14,9 @@ _Self = TypeVar("_Self", bound="Managed")
 class Managed:
     """Owns a handle. Use it as a context manager, call `close()`, or let it be collected: all are fine.
 
+    Only what libivg keeps a function of yours for, a `Guidance` with a scorer or a `HostedModel`, is never collected
+    while that function holds it, directly or through an object that it is a method of: close it.
+
     A handle stays alive inside libivg as long as something else needs it, so the order of closing is free. It belongs
     to its process: it is neither pickled nor copied, and after fork() the child must open the file anew.
     """

@@ -306,6 +306,8 @@ class HostedModel(Model):
         model.generate("Once upon a time", guidance=guidance)
 
     vocabulary: a model with the same tokenizer; its weights are not used, and need not be in the file.
+    logits: kept as long as the model. A function that holds the model itself, as a method does of an object with the
+    model in it, keeps it from being collected: `close()` it.
     context_length: tokens a row may hold; None: 4096.
     """
 
