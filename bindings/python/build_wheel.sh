@@ -9,6 +9,8 @@
 # The platform tag is the one that auditwheel finds from the symbols that the library needs, never one that is claimed here.
 # Prints the path of the wheel.
 set -euo pipefail
+# The build runs in another folder.
+[ -z "${IVG_LIBRARY:-}" ] || { IVG_LIBRARY="$(realpath -- "$IVG_LIBRARY")"; export IVG_LIBRARY; }
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
 [ $# -eq 1 ] || { echo "usage: $0 OUT" >&2; exit 2; }

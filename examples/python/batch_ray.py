@@ -7,25 +7,29 @@ PROMPTS has an object with "prompt" on each line. OUT gets an object for each of
 text, finish reason and score, or the error. A line is written as a whole, and only behind those of all earlier prompts:
 OUT is at any moment the beginning of the finished file. Run the same command again after a kill, a crash or a full
 disk, with any number of workers, and OUT ends with the same bytes: a prompt's seed depends on its index alone.
-OUT.settings.json says what OUT was made with; a run with another model, other prompts or other options is refused.
+OUT.settings.json says what OUT was made with; a run with another model, other prompts or other options is refused, and
+so is a second run while one is writing to OUT. An error that is a prompt's own takes the place of its answer; one that
+another machine or another day may not have, such as too little memory, ends the run.
 
 Each worker maps MODEL, which must be at the same path on all machines. On one machine the pages of the file are in
 memory once, however many workers there are; --memory prints what they hold. Needs Ray: pip install 'ivg[ray]'
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
-from io import RawIOBase
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import ivg
 
+# What a prompt alone can be the reason of: it is too long, say, or no text.
+PROMPTS_OWN = (ivg.InvalidArgumentError, ivg.ContextFullError, ValueError)
 # The options that the answers depend on.
 SETTINGS = ("seed", "max_tokens", "temperature", "tuned_prompt", "untuned_prompt", "width", "successors", "chunk")
 
@@ -36,7 +40,7 @@ class Worker:
     def __init__(self, path: str, settings: dict[str, Any], threads: int) -> None:
         self.settings = settings
         self.model = ivg.Model(path, threads=threads)
-        self.guidance = None
+        self.guidance: ivg.Guidance | None = None
         if settings["tuned_prompt"] is not None:
             search = ivg.ChunkBeamSearch(settings["width"], settings["successors"], settings["chunk"])
             self.guidance = ivg.Guidance(
@@ -48,18 +52,25 @@ class Worker:
                 search=search,
             )
 
+    def request(self, prompt: str, seed: int) -> ivg.Stream:
+        """A request that has not begun to compute. Raises ivg.InvalidArgumentError for options that are wrong."""
+        return self.model.stream(
+            prompt,
+            guidance=self.guidance,
+            max_tokens=self.settings["max_tokens"],
+            temperature=self.settings["temperature"],
+            seed=seed,
+        )
+
     def answer(self, index: int, prompt: str) -> str:
         """The line of OUT for a prompt."""
         seed = (self.settings["seed"] + index) % (1 << 64)
         try:
-            completion = self.model.generate(
-                prompt,
-                guidance=self.guidance,
-                max_tokens=self.settings["max_tokens"],
-                temperature=self.settings["temperature"],
-                seed=seed,
-            )
-        except (ivg.Error, ValueError) as error:  # of this prompt alone: one that is too long, say
+            with self.request(prompt, seed) as steps:
+                for _ in steps:
+                    pass
+                completion = steps.completion
+        except PROMPTS_OWN as error:
             return json.dumps({"index": index, "seed": seed, "error": str(error)})
         return json.dumps(
             {
@@ -103,22 +114,55 @@ def read_prompts(path: Path) -> list[str]:
     return prompts
 
 
-def begin_or_go_on(out: Path, settings: dict[str, Any]) -> int:
-    """How many lines OUT has already; half a line is cut off. Raises ValueError if it was made with other settings."""
-    named = out.with_name(out.name + ".settings.json")
-    wanted = json.dumps(settings, indent=1, sort_keys=True) + "\n"
-    if not out.exists():
-        temporary = named.with_name(named.name + ".partial")
-        temporary.write_text(wanted)
-        temporary.replace(named)
-        out.touch()
-        return 0
-    if not named.exists() or named.read_text() != wanted:
-        raise ValueError(f"{out} was made with other settings: see {named}, or remove {out}")
-    with open(out, "r+b") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
-    return content.count(b"\n")
+def identity(path: Path) -> dict[str, Any]:
+    """What tells a model from another one of the same name: its size, and a hash of it, or of 256 MiB all over it."""
+    size, block = path.stat().st_size, 1 << 20
+    step = max(block, (size - block) // 255)
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for start in [*range(0, max(size - block, 0), step), max(size - block, 0)]:
+            file.seek(start)
+            digest.update(file.read(block))
+    return {"model": path.name, "model_bytes": size, "model_sha256": digest.hexdigest()}
+
+
+class Output:
+    """OUT, which no other run may write to meanwhile. Raises ValueError where it must not go on."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any], prompt_count: int) -> None:
+        self.file = open(path, "a+b", buffering=0)  # noqa: SIM115
+        try:
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another run is writing to {path}") from None
+            self.count = self._begin_or_go_on(path, settings)
+            if self.count > prompt_count:
+                raise ValueError(f"{path} has {self.count} lines, and there are {prompt_count} prompts: remove it")
+        except BaseException:
+            self.file.close()
+            raise
+
+    def _begin_or_go_on(self, path: Path, settings: Mapping[str, Any]) -> int:
+        """How many lines there are already; half a line is cut off."""
+        named = path.with_name(path.name + ".settings.json")
+        wanted = json.dumps(settings, indent=1, sort_keys=True) + "\n"
+        self.file.seek(0)
+        content = self.file.readall() or b""
+        if not content:
+            temporary = named.with_name(named.name + ".partial")
+            temporary.write_text(wanted)
+            temporary.replace(named)
+        elif not named.exists() or named.read_text() != wanted:
+            raise ValueError(f"{path} was made with other settings: see {named}, or remove {path}")
+        self.file.truncate(content.rfind(b"\n") + 1)
+        return content.count(b"\n")
+
+    def append(self, line: str) -> None:
+        """Writes a line. What a full disk leaves of it is cut off by the next run."""
+        data = memoryview(line.encode() + b"\n")
+        while data:
+            data = data[self.file.write(data) or 0 :]
 
 
 def answers(ray: Any, workers: list[Any], prompts: list[str], first: int) -> Iterator[str]:
@@ -142,11 +186,26 @@ def answers(ray: Any, workers: list[Any], prompts: list[str], first: int) -> Ite
             written += 1
 
 
-def append(file: RawIOBase, line: str) -> None:
-    """Writes a line. What a full disk leaves of it is cut off by the next run."""
-    data = memoryview(line.encode() + b"\n")
-    while data:
-        data = data[file.write(data) or 0 :]
+def room(nodes: Iterable[Mapping[str, Any]], threads: int) -> int:
+    """How many workers fit onto the machines of a cluster, as `ray.nodes()` describes them."""
+    return sum(int(node["Resources"].get("CPU", 0) // threads) for node in nodes if node["Alive"])
+
+
+def start(ray: Any, arguments: argparse.Namespace) -> None:
+    """Starts Ray, or joins a cluster. A worker that fits nowhere would be waited for without a word."""
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    if arguments.address is None:
+        # Ray only counts processors: it may count more than there are.
+        count = max(os.cpu_count() or 1, arguments.workers * arguments.threads)
+        ray.init(address="local", num_cpus=count, include_dashboard=False, **quiet)
+        return
+    ray.init(address=arguments.address, **quiet)
+    fitting = room(ray.nodes(), arguments.threads)
+    if fitting < arguments.workers:
+        ray.shutdown()
+        raise ValueError(
+            f"the cluster has room for {fitting} workers of {arguments.threads} threads, not for {arguments.workers}"
+        )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -154,48 +213,40 @@ def run(arguments: argparse.Namespace) -> None:
     import ray
 
     prompts = read_prompts(arguments.prompts)
-    settings = {
-        name: getattr(arguments, name)
-        for name in (
-            "seed",
-            "max_tokens",
-            "temperature",
-            "tuned_prompt",
-            "untuned_prompt",
-            "width",
-            "successors",
-            "chunk",
-        )
-    }
-    with ivg.Model(arguments.model) as model:  # so that a wrong file is told before anything starts
-        size = model.info.file_size
-    identity = {
-        "model": arguments.model.name,
-        "model_bytes": size,
+    settings = {name: getattr(arguments, name) for name in SETTINGS}
+    path = str(arguments.model.resolve())
+    # What is wrong with the model or the options is told before anything starts, and not as each prompt's error.
+    Worker(path, settings, arguments.threads).request("a", 0).close()
+    made_of = {
+        **settings,
+        **identity(arguments.model),
         "prompts": hashlib.sha256(arguments.prompts.read_bytes()).hexdigest(),
         "ivg": ivg.library_version(),
     }
-    first = begin_or_go_on(arguments.out, {**settings, **identity})
-    print(f"{first} of {len(prompts)} are there", file=sys.stderr)
-    if first == len(prompts):
-        return
-    ray.init(address=arguments.address, include_dashboard=False, log_to_driver=False, logging_level="error")
-    try:
-        # Deterministic, so that Ray may do anything again: what a lost machine had in hand is answered by another.
-        actor = ray.remote(num_cpus=arguments.threads, max_restarts=-1, max_task_retries=-1)(Worker)
-        path = str(arguments.model.resolve())
-        workers = [actor.remote(path, settings, arguments.threads) for _ in range(arguments.workers)]
-        with open(arguments.out, "ab", buffering=0) as out:
-            for line in answers(ray, workers, prompts, first):
-                append(out, line)
-        if arguments.memory:
-            for host, total, share in ray.get([worker.memory.remote() for worker in workers]):
-                print(
-                    f"{host}: {total / 1e6:.1f} MB of the file in use, {share / 1e6:.1f} MB after sharing",
-                    file=sys.stderr,
-                )
-    finally:
-        ray.shutdown()
+    out = Output(arguments.out, made_of, len(prompts))
+    with out.file:
+        print(f"{out.count} of {len(prompts)} are there", file=sys.stderr)
+        if out.count == len(prompts):
+            return
+        start(ray, arguments)
+        try:
+            # Deterministic, so that Ray may do anything again: what a lost machine had in hand is answered by another.
+            actor = ray.remote(num_cpus=arguments.threads, max_restarts=-1, max_task_retries=-1)(Worker)
+            workers = [actor.remote(path, settings, arguments.threads) for _ in range(arguments.workers)]
+            for line in answers(ray, workers, prompts, out.count):
+                out.append(line)
+            if arguments.memory:
+                print_memory(ray.get([worker.memory.remote() for worker in workers]))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        finally:
+            ray.shutdown()
+
+
+def print_memory(found: Iterable[tuple[str, int, int]]) -> None:
+    """What the workers hold of the mapped file."""
+    for host, total, share in found:
+        print(f"{host}: {total / 1e6:.1f} MB of the file in use, {share / 1e6:.1f} MB after sharing", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,6 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 from llm.cli import cli
 
+from llm_ivg._config import read_entries
+from llm_ivg._loaded import load
+
 FIXTURES = Path(__file__).resolve().parents[3] / "Tests" / "Fixtures"
 TINY = FIXTURES / "tiny-llama.gguf"
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -160,6 +163,39 @@ def test_system_texts_as_guides(tiny: ivg.Model) -> None:
     assert found != tiny.chat(MESSAGES, max_tokens=10, seed=1).text
 
 
+@pytest.mark.parametrize("system", [["--tuned-system", "Be kind."], ["--untuned-system", "Be {prompt}."]])
+@pytest.mark.parametrize("untuned", [False, True])
+def test_a_prompt_that_speaks_of_templates(system: list[str], untuned: bool) -> None:
+    """What every model reads is the text that the user wrote, whatever is in it."""
+    others = ["--untuned", FIXTURES / "tiny-llama-untuned.gguf"] if untuned else []
+    head = FIXTURES / "tiny-value-scalar.gguf"
+    add("templates", *system, *others, "--value-head", head)
+    loaded = load("templates", read_entries()["templates"])
+    messages = [{"role": "user", "content": "What does {prompt} mean?"}]
+    request = loaded.request(messages, 1.0, None)
+    text = loaded.model.render_chat(messages)
+    assert read_by(request["template"], request["prompt"]) == text
+    guidance = request["guidance"]
+    implicit, explicit = guidance._implicit[0], guidance._explicit[0]
+    assert read_by(explicit.template, request["prompt"]) == text
+    sides = {
+        "tuned": (implicit.tuned_template, text),
+        "untuned": (implicit.untuned_template, text if untuned else None),
+    }
+    side, words = system[0].split("-")[2], system[1]
+    sides[side] = (sides[side][0], loaded.model.render_chat([{"role": "system", "content": words}, *messages]))
+    for template, expected in sides.values():
+        assert read_by(template, request["prompt"]) == expected
+    plain = loaded.model.chat(messages, max_tokens=6, seed=1).text
+    off = llm.get_model("templates").prompt("What does {prompt} mean?", max_tokens=6, seed=1, weight=0).text()
+    assert off == plain
+
+
+def read_by(template: str | None, prompt: str) -> str | None:
+    """What a model reads of a prompt."""
+    return None if template is None else template.replace("{prompt}", prompt)
+
+
 def test_the_model_for_asyncio(tiny: ivg.Model) -> None:
     add("small")
     expected = tiny.chat(MESSAGES, max_tokens=10, seed=1).text
@@ -207,6 +243,13 @@ def test_files_that_have_gone(tmp_path: Path) -> None:
         ("[]", "no object"),
         ('{"a": {}}', '"path"'),
         ('{"a": {"path": "x", "b": 1}}', "has b, which"),
+        ('{"a": {"path": "x", "threads": "2"}}', "threads of the model"),
+        ('{"a": {"path": "x", "threads": true}}', "int | None"),
+        ('{"a": {"path": "x", "context_length": -1}}', "context_length"),
+        ('{"a": {"path": "x", "tuned": 5}}', "tuned"),
+        ('{"a": {"path": "x", "raw": 1}}', "it must be bool"),
+        ('{"a": {"path": "x", "aliases": "b"}}', "list[str]"),
+        ('{"a": {"path": "x", "aliases": [1]}}', "list[str]"),
     ],
 )
 def test_a_broken_list_of_models_breaks_nothing_else(tmp_path: Path, text: str, message: str) -> None:

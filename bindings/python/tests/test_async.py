@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 import ivg
+from ivg._turns import Turn
 
 PROMPT = "Hello"
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -188,5 +190,208 @@ def test_exceptions_of_callbacks_come_out(tiny: ivg.Model, fault: Exception) -> 
         with pytest.raises(TypeError, match="max_token"):
             await tiny.agenerate(PROMPT, max_token=1)  # type: ignore[call-arg]
         assert (await tiny.agenerate(PROMPT, max_tokens=2)).token_ids
+
+    run(main())
+
+
+# Taking turns
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the other tasks run until something is so."""
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_waiting_takes_no_thread(tiny: ivg.Model) -> None:
+    async def main() -> None:
+        with tiny.session() as session:
+            steps = session.astream(PROMPT, max_tokens=200, ignore_end=True)
+            await anext(steps)
+            before = threading.active_count()
+            tasks = [asyncio.create_task(session.agenerate(f"Prompt {i}", max_tokens=2)) for i in range(50)]
+            await until(lambda: len(session._waiting) == 50)
+            assert threading.active_count() == before
+            for task in tasks[::2]:
+                task.cancel()
+            await until(lambda: len(session._waiting) == 25)
+            await steps.aclose()
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+            assert sum(isinstance(answer, ivg.Completion) for answer in found) == 25
+            assert not session._waiting
+
+    run(main())
+
+
+def test_a_half_read_stream_of_the_same_thread_is_dropped(tiny: ivg.Model) -> None:
+    stream = tiny.stream(PROMPT, max_tokens=20, ignore_end=True)
+    next(stream)
+
+    async def main() -> None:
+        assert (await tiny.agenerate("Other", max_tokens=2)).token_ids
+        with pytest.raises(ivg.InvalidArgumentError, match="another request began"):
+            next(stream)
+        second = tiny.stream(PROMPT, max_tokens=20, ignore_end=True)
+        next(second)
+        assert (await tiny.agenerate("Other", max_tokens=2)).token_ids
+
+    run(main())
+
+
+def test_a_half_read_stream_of_a_task_that_has_ended_is_dropped(tiny: ivg.Model) -> None:
+    async def main() -> None:
+        steps = tiny.astream(PROMPT, max_tokens=20, ignore_end=True)
+        await asyncio.create_task(read_one(steps))
+        assert (await asyncio.create_task(tiny.agenerate("Other", max_tokens=2))).token_ids
+        left: list[ivg.AsyncStream] = []
+
+        async def leave() -> None:
+            left.append(tiny.astream(PROMPT, max_tokens=20, ignore_end=True))
+            await read_one(left[0])
+
+        await asyncio.create_task(leave())
+        assert (await tiny.agenerate("Other", max_tokens=2)).token_ids
+
+    run(main())
+
+
+async def read_one(steps: ivg.AsyncStream) -> None:
+    """Leaves the stream half read."""
+    await anext(steps)
+
+
+def test_a_half_read_stream_of_a_closed_loop_is_dropped(tiny: ivg.Model) -> None:
+    with tiny.session() as session:
+        steps = session.astream(PROMPT, max_tokens=20, ignore_end=True)
+        asyncio.run(read_one(steps))
+        found: list[ivg.Completion] = []
+        thread = threading.Thread(target=lambda: found.append(session.generate("Other", max_tokens=2)), daemon=True)
+        thread.start()
+        thread.join(60)
+        assert len(found) == 1
+
+
+def test_a_task_for_each_step_does_not_end_the_stream(tiny: ivg.Model) -> None:
+    """As a server does that sends a sign of life while a step takes long; others wait meanwhile."""
+
+    async def user(session: ivg.Session, started: asyncio.Event) -> int:
+        steps = session.astream(PROMPT, max_tokens=10, ignore_end=True)
+        count = 0
+        while True:
+            step = asyncio.create_task(read(steps))
+            await asyncio.wait([step])
+            started.set()
+            await asyncio.sleep(0.01)
+            if await step is None:
+                return count
+            count += 1
+
+    async def read(steps: ivg.AsyncStream) -> ivg.Step | None:
+        return await anext(steps, None)
+
+    async def main() -> None:
+        with tiny.session() as session:
+            started = asyncio.Event()
+            first = asyncio.create_task(user(session, started))
+            await started.wait()
+            second = asyncio.create_task(user(session, asyncio.Event()))
+            assert list(await asyncio.gather(first, second)) == [10, 10]
+
+    run(main())
+
+
+def test_the_maker_of_a_stream_does_not_drop_it_while_another_task_reads_it(tiny: ivg.Model) -> None:
+    async def main() -> None:
+        with tiny.session() as session:
+            steps = session.astream(PROMPT, max_tokens=10, ignore_end=True)
+            started = asyncio.Event()
+
+            async def consume() -> int:
+                count = 0
+                async for _ in steps:
+                    count += 1
+                    started.set()
+                    await asyncio.sleep(0.001)
+                return count
+
+            consumer = asyncio.create_task(consume())
+            await started.wait()
+            assert (await session.agenerate("Other", max_tokens=2)).token_ids
+            assert await consumer == 10
+
+    run(main())
+
+
+def test_a_stream_that_is_collected_while_others_begin_to_wait(tiny: ivg.Model) -> None:
+    """A collection of garbage may start anywhere, so also between the look at the session and the wait."""
+
+    class Node:
+        pass
+
+    def half(session: ivg.Session) -> None:
+        """Leaves a half-read stream in a cycle of garbage, of a task that has not ended."""
+        node = Node()
+        node.itself, node.stream = node, session.stream(PROMPT, max_tokens=20)  # type: ignore[attr-defined]
+        next(node.stream)  # type: ignore[attr-defined]
+
+    def in_a_thread(session: ivg.Session, hold: threading.Event, held: threading.Event) -> None:
+        half(session)
+        held.set()
+        hold.wait(100)
+
+    gc.disable()
+    try:
+        for awaited in (False, True):
+            session = tiny.session()
+            hold, held = threading.Event(), threading.Event()
+            holder = threading.Thread(target=in_a_thread, args=(session, hold, held), daemon=True)
+            holder.start()
+            held.wait()
+            looks: list[bool] = []
+
+            def look(turn: Turn, session: ivg.Session = session, looks: list[bool] = looks) -> bool:
+                looks.append(type(session)._is_free(session, turn))
+                gc.collect()
+                return looks[-1]
+
+            session._is_free = look  # type: ignore[method-assign]
+            if awaited:
+                assert asyncio.run(asyncio.wait_for(session.agenerate("Other", max_tokens=2), 60)).token_ids
+            else:
+                found: list[ivg.Completion] = []
+                thread = threading.Thread(target=lambda: found.append(session.generate("Other", max_tokens=2)))  # noqa: B023
+                thread.daemon = True
+                thread.start()
+                thread.join(60)
+                assert len(found) == 1
+            assert looks[0] is False
+            hold.set()
+    finally:
+        gc.enable()
+
+
+def test_cancelling_a_resumed_stream_that_waits_for_its_turn(tiny: ivg.Model) -> None:
+    async def main() -> None:
+        with tiny.session() as session:
+            steps = session.astream(PROMPT, max_tokens=20, ignore_end=True)
+            await anext(steps)
+            session.cancel()
+            with pytest.raises(ivg.CancelledError):
+                await anext(steps)
+            other = session.astream("Other", max_tokens=20, ignore_end=True)
+            await asyncio.create_task(read_one(other))  # by another task, which this one's stream waits for
+            keeper = asyncio.create_task(keep(other))
+            await asyncio.sleep(0)
+            waiting = asyncio.create_task(read_one(steps))
+            await until(lambda: len(session._waiting) == 1)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert not keeper.done()
+            keeper.cancel()
+
+    async def keep(steps: ivg.AsyncStream) -> None:
+        await anext(steps)
+        await asyncio.sleep(1000)
 
     run(main())

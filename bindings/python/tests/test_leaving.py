@@ -112,6 +112,34 @@ atexit.register(lambda: model.generate("Hello", max_tokens=3))
 EARLY.append(lambda: (model.generate("Hello", max_tokens=3), session.generate("Hello", max_tokens=3), gc.collect()))
 threading.Thread(target=for_ever, kwargs=dict(make=lambda: session), daemon=True).start(); begun.wait()
 """,
+    "in an early function of atexit that joins a daemon thread": """
+def work():
+    while True:
+        try:
+            model.generate("Hello", max_tokens=5); begun.set()
+        except Exception:
+            pass
+worker = threading.Thread(target=work, daemon=True); worker.start(); begun.wait()
+EARLY.append(worker.join)
+""",
+    "in an early function of atexit that joins daemon threads which wait for one session": """
+def work():
+    while True:
+        session.generate("Hello", max_tokens=5); session.sequence().evaluate([5] * 100); begun.set()
+workers = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+for worker in workers: worker.start()
+begun.wait()
+EARLY.append(lambda: [worker.join() for worker in workers])
+""",
+    "in an early function of atexit that joins a thread's loop": """
+def work():
+    async def main():
+        while True:
+            async for step in session.astream("Hello", **FOR_EVER): begun.set()
+    asyncio.run(main())
+worker = threading.Thread(target=work, daemon=True); worker.start(); begun.wait()
+EARLY.append(worker.join)
+""",
     "by os._exit in a stream": """
 for step in model.stream("Hello", **FOR_EVER): os._exit(0)
 """,

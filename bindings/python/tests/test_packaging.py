@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -88,3 +89,15 @@ def test_a_source_distribution_compiles_nothing_and_says_what_is_missing(copy: P
     assert "compiles nothing: install a wheel" in done.stderr
     done = hatch(folder, "wheel", lib._name)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_library_of_a_wheel_is_found_from_where_the_script_is_called(tmp_path: Path) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text('#!/bin/sh\necho "$IVG_LIBRARY" >"$(dirname "$0")/seen"\nexit 1\n')
+    interpreter.chmod(0o755)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "libivg.so").touch()
+    environment = {**os.environ, "PYTHON": str(interpreter), "IVG_LIBRARY": "own/libivg.so"}
+    script = ROOT / "bindings" / "python" / "build_wheel.sh"
+    subprocess.run([script, "out"], cwd=tmp_path, env=environment, check=False, timeout=60)
+    assert (tmp_path / "seen").read_text() == f"{(tmp_path / 'own' / 'libivg.so').resolve()}\n"

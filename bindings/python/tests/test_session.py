@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import signal
@@ -371,7 +372,7 @@ def test_other_tasks_run_meanwhile(real: ivg.Model) -> None:
             done.append("quick")
 
         async def long() -> None:
-            await real.agenerate("word " * 5000, max_tokens=1)
+            await real.agenerate("other " * 3000, max_tokens=1)  # which no other test has put into a cache
             done.append("long")
 
         await asyncio.gather(long(), quick())
@@ -417,3 +418,59 @@ def test_timings(tiny: ivg.Model) -> None:
         assert sum(seconds) < wall
     with tiny.session() as session, pytest.raises(ivg.InvalidArgumentError, match="option timings"):
         session.timings()
+
+
+# Whose stream it is
+
+
+def in_thread(function: Callable[[], object]) -> threading.Thread:
+    """A thread that has begun."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_stream_belongs_to_the_thread_that_reads_it(tiny: ivg.Model) -> None:
+    """A request of the thread that made it, and of a thread with the identifier of an ended one, waits."""
+    with tiny.session() as session, concurrent.futures.ThreadPoolExecutor(1) as maker:
+        stream = maker.submit(session.stream, PROMPT, max_tokens=20, ignore_end=True).result()
+        next(stream)
+        other = maker.submit(session.generate, "Other", max_tokens=2)
+        assert len(list(stream)) == 19
+        assert other.result(60).token_ids
+    with tiny.session() as session:
+        made: list[ivg.Stream] = []
+        in_thread(lambda: made.append(session.stream(PROMPT, max_tokens=20, ignore_end=True))).join()
+        next(made[0])
+        waiting = in_thread(lambda: session.generate("Other", max_tokens=2))
+        assert len(list(made[0])) == 19
+        waiting.join(60)
+        assert not waiting.is_alive()
+
+
+def test_a_half_read_stream_of_a_thread_that_has_ended_keeps_nobody_waiting(tiny: ivg.Model) -> None:
+    with tiny.session() as session:
+        made: list[ivg.Stream] = []
+
+        def leave() -> None:
+            made.append(session.stream(PROMPT, max_tokens=20, ignore_end=True))
+            next(made[0])
+
+        in_thread(leave).join()
+        other = in_thread(lambda: session.generate("Other", max_tokens=2))
+        other.join(60)
+        assert not other.is_alive()
+
+
+def test_a_session_outlives_its_model(tiny: ivg.Model) -> None:
+    """Closing a model leaves the sessions that were made on it usable: every method."""
+    messages = [{"role": "user", "content": "Hello"}]
+    with ivg.Model(fixture_path("tiny-llama.gguf"), threads=1) as model:
+        session = model.session()
+    assert session.model.closed
+    assert session.chat(messages, max_tokens=3, seed=1).text == tiny.chat(messages, max_tokens=3, seed=1).text
+    assert session.logits(PROMPT) == tiny.logits(PROMPT)
+    assert session.generate(PROMPT, max_tokens=3).token_ids
+    session.close()
+    with pytest.raises(ValueError, match="closed"):
+        session.logits(PROMPT)

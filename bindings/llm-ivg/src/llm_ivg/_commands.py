@@ -56,7 +56,7 @@ def add(name: str, replace: bool, aliases: tuple[str, ...], **settings: Any) -> 
     entry = Entry(aliases=list(aliases), **settings)
     try:
         loaded = Loaded(entry)
-        loaded.guidance([{"role": "user", "content": "Hello"}], 1.0, None)
+        loaded.request([{"role": "user", "content": "Hello"}], 1.0, None)
     except (ivg.Error, OSError) as error:
         raise click.ClickException(str(error)) from None
     entries[name] = entry

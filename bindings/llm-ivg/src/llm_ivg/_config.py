@@ -66,7 +66,22 @@ def _entry(path: Path, name: str, value: Any) -> Entry:
         raise ConfigError(
             f"{path}: the model {name!r} has {', '.join(sorted(unknown))}, which this version does not know"
         )
+    for known in fields(Entry):
+        if known.name in value and not _fits(value[known.name], str(known.type)):
+            found = json.dumps(value[known.name], ensure_ascii=False)
+            raise ConfigError(f"{path}: {known.name} of the model {name!r} is {found}; it must be {known.type}")
     return Entry(**value)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a value of JSON is what an annotation of `Entry` says; numbers are counts, from 1."""
+    if kind == "list[str]":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if kind == "int | None":
+        return value is None or (type(value) is int and value >= 1)
+    if kind == "str | None":
+        return value is None or isinstance(value, str)
+    return isinstance(value, {"str": str, "bool": bool}[kind])
 
 
 def write_entries(entries: Mapping[str, Entry]) -> None:

@@ -12,6 +12,7 @@ import ivg
 from ._config import Entry
 
 Messages = Sequence[Mapping[str, str]]
+_PROMPT = "{prompt}"  # what libivg replaces in a template by the request's prompt
 
 _opened: dict[str, Loaded] = {}
 _lock = threading.Lock()
@@ -50,20 +51,37 @@ class Loaded:
             return "\n".join(message["content"] for message in messages)
         return self.model.render_chat(messages)
 
-    def guidance(self, messages: Messages, weight: float, search: ivg.ChunkBeamSearch | None) -> ivg.Guidance | None:
-        """What steers the answer to these messages; None without guides."""
+    def request(self, messages: Messages, weight: float, search: ivg.ChunkBeamSearch | None) -> dict[str, Any]:
+        """What answering these messages passes to `ivg.Model.stream`: prompt, template and guidance."""
         entry = self.entry
+        text = self.prompt(messages)
+        if entry.tuned_system is None and entry.untuned_system is None:
+            return {"prompt": text, "guidance": self._guidance(weight, search)}
+        # A guide's text is a template, in which {prompt} is replaced, also where a user wrote it. So the request's
+        # prompt is {prompt}, which puts there what was there, and the texts of all models are templates.
+        tuned = self._with_system(messages, entry.tuned_system) or text
+        untuned = self._with_system(messages, entry.untuned_system) or (None if self.untuned is None else text)
+        guidance = self._guidance(weight, search, implicit=True, tuned=tuned, untuned=untuned, explicit=text)
+        return {"prompt": _PROMPT, "template": text, "guidance": guidance}
+
+    def _guidance(
+        self,
+        weight: float,
+        search: ivg.ChunkBeamSearch | None,
+        *,
+        implicit: bool = False,
+        tuned: str | None = None,
+        untuned: str | None = None,
+        explicit: str | None = None,
+    ) -> ivg.Guidance | None:
+        """The entry's guides with their templates; None without guides."""
         parts: dict[str, Any] = {}
-        if any((self.tuned, self.untuned, entry.tuned_system, entry.untuned_system)):
+        if implicit or self.tuned is not None or self.untuned is not None:
             parts["implicit"] = ivg.Implicit(
-                tuned=self.tuned,
-                untuned=self.untuned,
-                weight=weight,
-                tuned_template=self._with_system(messages, entry.tuned_system),
-                untuned_template=self._with_system(messages, entry.untuned_system),
+                tuned=self.tuned, untuned=self.untuned, weight=weight, tuned_template=tuned, untuned_template=untuned
             )
         if self.head is not None:
-            parts["explicit"] = ivg.Explicit(self.head, weight=weight)
+            parts["explicit"] = ivg.Explicit(self.head, weight=weight, template=explicit)
         if not parts:
             if search is not None:
                 raise ivg.InvalidArgumentError(
@@ -74,7 +92,7 @@ class Loaded:
         return ivg.Guidance(search=search, **parts)
 
     def _with_system(self, messages: Messages, system: str | None) -> str | None:
-        """The whole conversation under another system text: a prompt of its own."""
+        """The whole conversation under another system text."""
         if system is None:
             return None
         rest = [message for message in messages if message["role"] != "system"]

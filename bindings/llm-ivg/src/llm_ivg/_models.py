@@ -70,8 +70,7 @@ class _Request:
         assert isinstance(options, GuidedOptions)
         self.model = loaded.model
         self.arguments: dict[str, Any] = {
-            "prompt": loaded.prompt(messages),
-            "guidance": loaded.guidance(messages, options.weight, options.search()),
+            **loaded.request(messages, options.weight, options.search()),
             "sampling": options.sampling(),
         }
 

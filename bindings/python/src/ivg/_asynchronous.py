@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from . import _errors as ivg_errors
 from ._managed import unpicklable
-from ._session import Turn
 from ._stream import Stream
+from ._turns import LOOK_AGAIN_SECONDS, Turn
 
 if TYPE_CHECKING:
+    from ._generates import Generates
     from ._results import Completion, Step
     from ._session import Session
 
@@ -92,9 +93,10 @@ class AsyncStream:
     may use it.
     """
 
-    def __init__(self, session: Callable[[], Session], begin: Callable[[Session, Turn], Stream]) -> None:
-        self._find = session
+    def __init__(self, generates: Generates, begin: Callable[[Session, Turn], Stream]) -> None:
+        self._generates = generates
         self._begin = begin
+        self._turn = Turn(awaited=True)
         self._runner: Runner | None = None
         self._stream: Stream | None = None
         self._ended = False
@@ -107,10 +109,13 @@ class AsyncStream:
         if self._ended:
             raise StopAsyncIteration
         try:
-            if self._runner is None:
-                self._runner = Runner()
-            if self._stream is None:
-                self._stream = await self._start(self._runner)
+            if self._runner is None or self._stream is None:
+                self._stream = await self._start()
+            elif (
+                not self._stream._done
+            ):  # another request may have it since an error; a runner must not wait, which nobody could cancel
+                await _take(self._stream._session, self._turn)
+            assert self._runner is not None
             step = await _finished(self._runner.start(next, self._stream, None), self._stream.cancel)
         except ivg_errors.CancelledError:  # by cancel(): it may go on
             raise
@@ -122,15 +127,24 @@ class AsyncStream:
             raise StopAsyncIteration
         return step
 
-    async def _start(self, runner: Runner) -> Stream:
-        session = await _finished(runner.start(self._find), lambda: None)
-        turn = await _turn(session)
+    async def _start(self) -> Stream:
+        session = self._generates._made_session() or await self._make_session()
+        turn = self._turn
+        await _take(session, turn)
         try:
+            self._runner = runner = Runner()  # not before: waiting takes no thread
             beginning = runner.start(self._begin, session, turn)
             return await _finished(beginning, lambda: session._cancel_request(turn))
         except BaseException:
             session._leave(turn)
             raise
+
+    async def _make_session(self) -> Session:
+        runner = Runner()
+        try:
+            return await _finished(runner.start(self._generates._generating_session), lambda: None)
+        finally:
+            runner.close()
 
     async def __aenter__(self) -> AsyncStream:
         return self
@@ -143,6 +157,7 @@ class AsyncStream:
         self._ended = True
         if self._stream is not None:
             self._stream.close()
+            self._stream._session._leave(self._turn)
         if self._runner is not None:
             self._runner.close()
 
@@ -162,15 +177,18 @@ class AsyncStream:
         raise unpicklable(self, "pass its `completion`, or the prompt and the seed")
 
 
-async def _turn(session: Session) -> Turn:
-    """The right to the session, when whoever has it leaves. Tasks wait for each other as threads do."""
+async def _take(session: Session, turn: Turn) -> None:
+    """Gives a request the right to the session, when whoever has it leaves. Tasks wait for each other as threads do."""
     loop = asyncio.get_running_loop()
-    turn = Turn(asyncio.current_task() or object(), loop)
-    while True:
-        free = loop.create_future()
-        if session._take_now(turn, lambda free=free: _wake(loop, free)):  # type: ignore[misc]
-            return turn
-        await free
+    turn.claim()
+    try:
+        while True:
+            free = loop.create_future()
+            if session._take_now(turn, lambda free=free: _wake(loop, free)):  # type: ignore[misc]
+                return
+            await asyncio.wait([free], timeout=LOOK_AGAIN_SECONDS)
+    finally:
+        session._stop_waiting(turn)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, free: asyncio.Future[None]) -> None:

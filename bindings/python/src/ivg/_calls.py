@@ -80,6 +80,7 @@ class _Job:
         except BaseException as exception:  # a ctypes conversion error, for one
             self.status, self.exception = c.IVG_ERROR_INTERNAL, exception
         finally:
+            self.arguments = ()  # nobody who still holds the job keeps the handles
             self.gate.runner = 0
             self.finished = True
             self.done.release()
@@ -164,7 +165,7 @@ class Gate:
     """
 
     def __init__(self, handle: Any, cancel: Any, noun: str) -> None:
-        self.handle = handle
+        self._handle = weakref.ref(handle)
         self._cancel = cancel
         self._noun = noun
         self.runner = 0  # the thread inside libivg
@@ -188,7 +189,16 @@ class Gate:
             )
         if _Leaving.begun and threading.current_thread() is threading.main_thread():
             return self._last_turn()
-        return self._lock
+        return self
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self.is_shut and threading.current_thread() is not threading.main_thread():
+            self._lock.release()
+            raise SystemExit  # as in `long`
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
 
     def _last_turn(self) -> AbstractContextManager[object]:
         """For functions of atexit: what is shut is the main thread's alone; what is still busy has no more turns."""
@@ -201,7 +211,10 @@ class Gate:
     def short(self, function: Any, *arguments: Any) -> int:
         """Makes a call that takes no time. Its last parameter is the error."""
         self.sweep()
-        return call(function, *arguments)
+        try:
+            return call(function, *arguments)
+        finally:
+            del arguments  # a handle that is closed later must not wait for an exception's traceback
 
     def long(self, function: Any, *arguments: Any) -> int:
         """Makes a call that may take long and can be cancelled. Its last parameter is the error."""
@@ -210,12 +223,16 @@ class Gate:
             self.number += 1
             error = new_error()
             try:
-                status, exception = self._make(function, (*arguments, ctypes.byref(error)))
+                status, exception = self._make(function, *arguments, ctypes.byref(error))
             except BaseException:
+                del arguments  # as in `short`
                 lib.ivg_error_free(error)
                 raise
             if _Leaving.begun and threading.current_thread() is not threading.main_thread():
-                self._stay_behind()
+                # A daemon thread ends here, without a word, and whoever joins it goes on; what it would raise or
+                # print is for nobody.
+                lib.ivg_error_free(error)
+                raise SystemExit
             cancelled = status == c.IVG_ERROR_CANCELLED
             stray = self.aimed is not None and self.aimed != self.number
             if stray or cancelled:
@@ -223,6 +240,7 @@ class Gate:
             if not (stray and cancelled):
                 break
             lib.ivg_error_free(error)  # the cancel was meant for an earlier call
+        del arguments
         if exception is not None:
             lib.ivg_error_free(error)
             if isinstance(exception, StopIteration):  # would look like the end of a stream
@@ -235,14 +253,19 @@ class Gate:
     def aimed_cancel(self) -> None:
         """Cancels the running call; if it comes too late, no other call suffers."""
         self.aimed = self.number
-        self._cancel(self.handle)
+        self._cancel_handle()
 
     def cancel(self) -> None:
         """Cancels the running call, or else the next one."""
         self.aimed = None
-        self._cancel(self.handle)
+        self._cancel_handle()
 
-    def _make(self, function: Any, arguments: tuple[Any, ...]) -> tuple[int, BaseException | None]:
+    def _cancel_handle(self) -> None:
+        handle = self._handle()
+        if handle is not None:
+            self._cancel(handle)
+
+    def _make(self, function: Any, *arguments: Any) -> tuple[int, BaseException | None]:
         self._caller = threading.get_ident()
         try:
             if _helper.available():
@@ -252,6 +275,7 @@ class Gate:
             self.runner = self._caller
             return _perform(function, arguments)
         finally:
+            del arguments
             self._caller = self.runner = 0
 
     def discard(self, free: Any, handle: Any) -> None:
@@ -277,14 +301,9 @@ class Gate:
             if time.monotonic() > until:
                 return
             if self.runner:
-                self._cancel(self.handle)
+                self._cancel_handle()
         self.is_shut = True
-
-    def _stay_behind(self) -> None:
-        """Keeps a daemon thread from coming back while the interpreter ends: it would raise, and print, for nobody."""
-        self._lock.release()
-        while True:
-            time.sleep(3600)
+        self._lock.release()  # threads that wait for it end as they get it
 
     @property
     def may_free(self) -> bool:

@@ -80,9 +80,12 @@ class File(Managed):
         """The tensors, in file order."""
         for index in range(lib.ivg_file_tensor_count(self._handle)):
             info = c.ivg_tensor_info(struct_size=ctypes.sizeof(c.ivg_tensor_info))
-            call(lib.ivg_file_tensor, self._handle, index, ctypes.byref(info))
+            handle = self._handle  # which owns the texts
+            call(lib.ivg_file_tensor, handle, index, ctypes.byref(info))
             shape = tuple(info.shape[: info.dimension_count])
-            yield Tensor(text(info.name) or "", text(info.type) or "", shape, info.offset, info.size)
+            tensor = Tensor(text(info.name) or "", text(info.type) or "", shape, info.offset, info.size)
+            del handle
+            yield tensor
 
     @property
     def architecture(self) -> str | None:

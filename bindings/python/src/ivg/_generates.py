@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from collections.abc import Sequence as ListOf
 from typing import TYPE_CHECKING, Any
@@ -36,6 +35,10 @@ class Generates:
     def _generating_session(self) -> Session:
         raise NotImplementedError
 
+    def _made_session(self) -> Session | None:
+        """The generating session, unless it is to be made yet."""
+        raise NotImplementedError
+
     def _model(self) -> Model:
         raise NotImplementedError
 
@@ -53,12 +56,11 @@ class Generates:
         The request is checked here; the prompt is read with the first step. A step is a token, or with a search a
         chunk. `step.text` consists of whole characters and never changes later.
         """
-        from ._session import Turn
         from ._stream import Stream
+        from ._turns import Turn
 
         chosen = (sampling or SamplingOptions()).replace(options)
-        turn = Turn(threading.get_ident())
-        return Stream(self._generating_session(), prompt, template, guidance, chosen, turn)
+        return Stream(self._generating_session(), prompt, template, guidance, chosen, Turn())
 
     def generate(
         self,
@@ -112,7 +114,7 @@ class Generates:
 
         chosen = (sampling or SamplingOptions()).replace(options)
         return AsyncStream(
-            self._generating_session,
+            self,
             lambda session, turn: Stream(session, prompt, template, guidance, chosen, turn),
         )
 

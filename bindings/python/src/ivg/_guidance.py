@@ -190,13 +190,17 @@ class Guidance(Managed):
             for scorer in self._scorers:
                 self._add_scorer(scorer)
             if self._nudging is not None:
-                options = self._nudging._options()
+                options, _handles = self._nudging._options()
                 call(lib.ivg_guidance_set_nudging, self._handle, ctypes.byref(options))
+                del _handles
         except BaseException:
             self.close()
             raise
 
     def _add_implicit(self, part: Implicit, role: int) -> None:
+        # A structure holds no pointers of Python's: these do, until the call has returned.
+        tuned = None if part.tuned is None else part.tuned._handle
+        untuned = None if part.untuned is None else part.untuned._handle
         options = c.ivg_implicit_options(
             struct_size=ctypes.sizeof(c.ivg_implicit_options),
             role=role,
@@ -204,13 +208,13 @@ class Guidance(Managed):
             length_average=part.length_average,
         )
         if isinstance(part.tuned, Adapter):
-            options.tuned_adapter = part.tuned._handle
-        elif part.tuned is not None:
-            options.tuned_model = part.tuned._handle
+            options.tuned_adapter = tuned
+        else:
+            options.tuned_model = tuned
         if isinstance(part.untuned, Adapter):
-            options.untuned_adapter = part.untuned._handle
-        elif part.untuned is not None:
-            options.untuned_model = part.untuned._handle
+            options.untuned_adapter = untuned
+        else:
+            options.untuned_model = untuned
         template = part.untuned_template
         if template is None and part.untuned is not None:
             template = part.template
@@ -218,10 +222,11 @@ class Guidance(Managed):
         call(lib.ivg_guidance_add_implicit, self._handle, ctypes.byref(options), part.weight)
 
     def _add_explicit(self, part: Explicit, role: int) -> None:
+        head = part.head._handle  # until the call has returned
         options = c.ivg_explicit_options(
             struct_size=ctypes.sizeof(c.ivg_explicit_options),
             role=role,
-            head=part.head._handle,
+            head=head,
             template_text=encode_string(part.template, "template"),
         )
         call(lib.ivg_guidance_add_explicit, self._handle, ctypes.byref(options), part.weight)

@@ -99,6 +99,7 @@ def call(function: Any, *arguments: Any) -> int:
     """Makes a short call whose last parameter is the error, and raises if it failed."""
     error = new_error()
     status = int(function(*arguments, ctypes.byref(error)))
+    del arguments  # a handle that is closed later must not wait for an exception's traceback
     if status < 0:
         raise take_error(status, error)
     return status

@@ -14,6 +14,9 @@ _Self = TypeVar("_Self", bound="Managed")
 class Managed:
     """Owns a handle. Use it as a context manager, call `close()`, or let it be collected: all are fine.
 
+    Only what libivg keeps a function of yours for, a `Guidance` with a scorer or a `HostedModel`, is never collected
+    while that function holds it, directly or through an object that it is a method of: close it.
+
     A handle stays alive inside libivg as long as something else needs it, so the order of closing is free. It belongs
     to its process: it is neither pickled nor copied, and after fork() the child must open the file anew.
     """
@@ -24,19 +27,25 @@ class Managed:
     _instead: ClassVar[str] = "pass the file's path and open it there"
 
     def _own(self, raw: Any, free: Callable[..., Any], *arguments: Any, at_exit: bool = False) -> None:
-        """Keeps a handle, which `free(*arguments, raw)` gives back; when the process ends only if `at_exit`."""
+        """Keeps a handle, which `free(*arguments, raw)` gives back; when the process ends only if `at_exit`.
+
+        It is given back when the pointer `raw` is collected, not this object: a call that another thread makes with it
+        holds the pointer until it returns, whoever closes this object meanwhile.
+        """
         self._raw = raw
         self._generation = _process.generation()
-        self._finalizer = weakref.finalize(self, _give_back, self._generation, free, *arguments, raw)
+        copy = type(raw).from_buffer_copy(raw)
+        self._finalizer = weakref.finalize(raw, _give_back, self._generation, free, *arguments, copy)
         self._finalizer.atexit = at_exit
 
     @property
     def _handle(self) -> Any:
-        """The handle, for a call."""
-        if not self._finalizer.alive:
+        """The handle, for a call. Whoever copies it into a structure keeps this pointer until the call has returned."""
+        raw = self._raw
+        if raw is None or not self._finalizer.alive:
             raise ValueError(f"this {type(self).__name__} is closed")
         self._check_process()
-        return self._raw
+        return raw
 
     @property
     def _foreign(self) -> bool:
@@ -50,11 +59,14 @@ class Managed:
     @property
     def closed(self) -> bool:
         """Whether `close()` was called."""
-        return not self._finalizer.alive
+        return self._raw is None or not self._finalizer.alive
 
     def close(self) -> None:
-        """Gives the handle back. Any later use raises ValueError; closing again does nothing."""
-        self._finalizer()
+        """Gives the handle back, as soon as no other thread's call uses it. Any later use raises ValueError.
+
+        Closing again does nothing.
+        """
+        self._raw = None
 
     def __enter__(self: _Self) -> _Self:
         _ = self._handle

@@ -57,7 +57,10 @@ class ModelInfo:
 def open_handle(kind: Any, function: Any, *arguments: Any) -> Any:
     """Calls a function that writes a handle to its first parameter."""
     out = ctypes.POINTER(kind)()
-    call(function, ctypes.byref(out), *arguments)
+    try:
+        call(function, ctypes.byref(out), *arguments)
+    finally:
+        del arguments  # as in `call`
     return out
 
 
@@ -93,7 +96,7 @@ class Model(Managed, Generates):
         self._own(raw, lib.ivg_model_free)
         self._session_options = (threads, context_length, memory_budget)
         self._internal: Session | None = None
-        self._internal_lock = threading.Lock()
+        self._internal_lock = threading.RLock()
         self.info = self._read_info()
 
     def _read_info(self) -> ModelInfo:
@@ -121,24 +124,36 @@ class Model(Managed, Generates):
 
     def close(self) -> None:
         """Closes the model and its internal session. Other sessions, adapters and guidances stay usable."""
-        internal, self._internal = self._internal, None
+        with self._internal_lock:
+            internal, self._internal = self._internal, None
+            super().close()
         if internal is not None:
             internal.close()
-        super().close()
 
     # Sessions
 
     def _generating_session(self) -> Session:
         from ._session import Session
 
-        _ = self._handle
         with self._internal_lock:
+            _ = self._handle
             if self._internal is None:
                 threads, context_length, memory_budget = self._session_options
                 session = Session(self, threads=threads, context_length=context_length, memory_budget=memory_budget)
                 session._model_reference = weakref.ref(self)  # no cycle: a dropped model is freed at once
                 self._internal = session
             return self._internal
+
+    def _shared(self) -> Model:
+        """Another owner of the same handle, for sessions: it stays usable when this one is closed."""
+        shared = Model.__new__(Model)
+        shared._raw, shared._generation, shared._finalizer = self._handle, self._generation, self._finalizer
+        shared.info = self.info
+        return shared
+
+    def _made_session(self) -> Session | None:
+        _ = self._handle
+        return self._internal
 
     def _model(self) -> Model:
         return self
@@ -219,9 +234,8 @@ class Model(Managed, Generates):
         while True:
             tokens = (ctypes.c_int32 * capacity)()
             count = ctypes.c_size_t()
-            function = lib.ivg_model_tokenize
-            arguments = (self._handle, data, len(data), flags, tokens, capacity, ctypes.byref(count))
-            if not _too_small(function, *arguments):
+            found = ctypes.byref(count)
+            if not _too_small(lib.ivg_model_tokenize, self._handle, data, len(data), flags, tokens, capacity, found):
                 return tokens[: count.value]
             if count.value <= capacity:
                 raise InternalError("the buffer was large enough, and was called too small")
@@ -243,9 +257,8 @@ class Model(Managed, Generates):
         while True:
             buffer = ctypes.create_string_buffer(capacity)
             needed = ctypes.c_size_t()
-            function = lib.ivg_model_detokenize
-            arguments = (self._handle, ids, len(ids), flags, buffer, capacity, ctypes.byref(needed))
-            if not _too_small(function, *arguments):
+            found = ctypes.byref(needed)
+            if not _too_small(lib.ivg_model_detokenize, self._handle, ids, len(ids), flags, buffer, capacity, found):
                 return buffer.raw[: needed.value]
             if needed.value <= capacity:
                 raise InternalError("the buffer was large enough, and was called too small")
@@ -267,6 +280,7 @@ def _too_small(function: Any, *arguments: Any) -> bool:
     """Makes a call that fills a buffer; True if the buffer was too small."""
     error = new_error()
     status = int(function(*arguments, ctypes.byref(error)))
+    del arguments  # as in `call`
     if status == c.IVG_ERROR_BUFFER_TOO_SMALL:
         lib.ivg_error_free(error)
         return True
@@ -292,6 +306,8 @@ class HostedModel(Model):
         model.generate("Once upon a time", guidance=guidance)
 
     vocabulary: a model with the same tokenizer; its weights are not used, and need not be in the file.
+    logits: kept as long as the model. A function that holds the model itself, as a method does of an object with the
+    model in it, keeps it from being collected: `close()` it.
     context_length: tokens a row may hold; None: 4096.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Any
 
 from . import _bindings as c
 from ._errors import InvalidArgumentError
@@ -66,16 +67,19 @@ class Nudging:
             return chat_template(model, system=self.nudger_system)
         return None if self.nudger_system is None else f"{self.nudger_system}\n{PROMPT}\n"
 
-    def _options(self) -> c.ivg_nudging_options:
-        """The C form. It keeps alive what it points to."""
+    def _options(self) -> tuple[c.ivg_nudging_options, list[Any]]:
+        """The C form, and the handles in it, to be kept until the call has returned."""
         adapter = self.nudger if isinstance(self.nudger, Adapter) else self.adapter
-        return c.ivg_nudging_options(
+        nudger = self.nudger._handle if isinstance(self.nudger, Model) else None
+        adapted = adapter._handle if adapter is not None else None
+        options = c.ivg_nudging_options(
             struct_size=ctypes.sizeof(c.ivg_nudging_options),
             burst=unsigned(self.burst, 32, "burst", least=1),
-            nudger_model=self.nudger._handle if isinstance(self.nudger, Model) else None,
-            nudger_adapter=adapter._handle if adapter is not None else None,
+            nudger_model=nudger,
+            nudger_adapter=adapted,
             nudger_template=encode_string(self._nudger_template(), "nudger_template"),
             # What is 0 as a C float, too: 0 there is the default.
             threshold=ctypes.c_float(self.threshold).value or c.IVG_THRESHOLD_NEVER,
             max_rounds=unsigned(self.max_rounds, 32, "max_rounds", least=1),
         )
+        return options, [nudger, adapted]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,22 @@ def prompt_seed(seed: int, prompt: Prompt) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:7], "little")
 
 
-def prompts_digest(prompts: Sequence[Prompt]) -> str:
-    """A short name for a list of prompts."""
-    data = json.dumps([[prompt.id, prompt.text] for prompt in prompts])
-    return hashlib.sha256(data.encode()).hexdigest()[:16]
+class PromptsDigest:
+    """A short name for a list of prompts, of which more and more are added."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._begun = False
+
+    def add(self, prompts: Iterable[Prompt]) -> None:
+        """Adds prompts behind the last."""
+        for prompt in prompts:
+            self._hash.update(b", " if self._begun else b"[")
+            self._hash.update(json.dumps([prompt.id, prompt.text]).encode())
+            self._begun = True
+
+    def text(self) -> str:
+        """The digest of those that were added."""
+        whole = self._hash.copy()
+        whole.update(b"]" if self._begun else b"[]")
+        return whole.hexdigest()[:16]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ._errors import InvalidArgumentError
-from ._records import Prompt, Record, difference, json_line, prompts_digest, write_whole
+from ._records import Prompt, PromptsDigest, Record, difference, json_line, write_whole
 
 
 class GrowingFiles:
@@ -26,6 +26,7 @@ class GrowingFiles:
         self._progress = paths[0].with_name(paths[0].name + ".progress.json")
         #: How many prompts are in.
         self.done = 0
+        self._digest, self._digested = PromptsDigest(), 0
         sizes = [0] * len(paths)
         if not force and (self._progress.exists() or any(_filled(path) for path in paths)):
             self.done, sizes = self._earlier()
@@ -64,7 +65,7 @@ class GrowingFiles:
         changed = difference(settings, self._settings)
         if changed is not None:
             raise InvalidArgumentError(f"{first} was made with other settings: {changed}; {advice}")
-        if done > len(self._prompts) or digest != prompts_digest(self._prompts[:done]):
+        if done > len(self._prompts) or digest != self._digest_of(done):
             raise InvalidArgumentError(f"{first} was made from other prompts; {advice}")
         for path in self._paths:
             if (path.stat().st_size if path.exists() else 0) < sizes[path.name]:
@@ -80,10 +81,16 @@ class GrowingFiles:
         self._note(self.done, [file.tell() for file in self._files])
 
     def _note(self, done: int, sizes: Sequence[int]) -> None:
-        digest = prompts_digest(self._prompts[:done])
+        digest = self._digest_of(done)
         lengths = {path.name: size for path, size in zip(self._paths, sizes, strict=True)}
         found = {"prompts": done, "digest": digest, "sizes": lengths, "settings": self._settings}
         write_whole(self._progress, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+
+    def _digest_of(self, count: int) -> str:
+        """The digest of the first prompts; `count` never gets smaller."""
+        self._digest.add(self._prompts[self._digested : count])
+        self._digested = count
+        return self._digest.text()
 
     def close(self) -> None:
         """Closes the files."""

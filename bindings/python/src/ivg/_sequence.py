@@ -62,10 +62,14 @@ class Sequence(Managed):
             if sequence.session is not session:  # whose turn is not taken
                 raise InvalidArgumentError(f"sequence {place} belongs to another session than the first")
         with session._gate.turn:
-            extensions = (c.ivg_sequence_extension * len(pairs))(
-                *(c.ivg_sequence_extension(sequence._handle, ids, len(ids)) for sequence, ids in pairs)
-            )
-            session._gate.long(lib.ivg_sequence_evaluate_batch, extensions, len(pairs))
+            handles = [sequence._handle for sequence, _ in pairs]  # until the call has returned
+            extensions = (c.ivg_sequence_extension * len(pairs))()
+            for extension, handle, (_, ids) in zip(extensions, handles, pairs, strict=True):
+                extension.sequence, extension.tokens, extension.token_count = handle, ids, len(ids)
+            try:
+                session._gate.long(lib.ivg_sequence_evaluate_batch, extensions, len(pairs))
+            finally:
+                del handles
 
     def fork(self) -> Sequence:
         """A copy."""

@@ -7,7 +7,6 @@ import dataclasses
 import math
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as TokenSequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from ._managed import Managed
 from ._results import Timings
 from ._sampling import unsigned
 from ._sequence import Sequence
+from ._turns import LOOK_AGAIN_SECONDS, Turn
 
 if TYPE_CHECKING:
     from ._guidance import Guidance
@@ -48,7 +48,8 @@ class Session(Managed, Generates):
 
     What a request computed for its prompt is reused by the next one that begins alike. Any thread may use a session;
     a request waits until another thread's has ended. On one thread, or in one task of asyncio, a new request drops a
-    stream that was left half read.
+    stream that was left half read: a stream belongs to the thread or task that read its last step. A half-read stream
+    of threads or tasks that have ended keeps nobody waiting.
     """
 
     _instead = "pass the model's path, and make model and session there"
@@ -64,14 +65,15 @@ class Session(Managed, Generates):
     ) -> None:
         raw = ctypes.POINTER(c.ivg_session)()
         options = native_session_options(threads, context_length, memory_budget, timings)
-        call(lib.ivg_session_create, ctypes.byref(raw), model._handle, ctypes.byref(options))
+        self._tokenizes = model._shared()  # for prompts of chats and so on, also when the model is closed
+        call(lib.ivg_session_create, ctypes.byref(raw), self._tokenizes._handle, ctypes.byref(options))
         self._model_reference: Callable[[], Model | None] = lambda: model
         self._gate = Gate(raw, lib.ivg_session_cancel, "session")
         self._own(raw, _free_session, self._gate)
         self._life = threading.RLock()  # held while cancelling and while being freed
         self._turns = threading.Condition()
         self._turn: Turn | None = None  # the request that has the session
-        self._waiting: deque[Callable[[], object]] = deque()  # told when the session may be free
+        self._waiting: dict[Turn, Callable[[], object]] = {}  # told when the session may be free
         self._latest: Turn | None = None  # the request that libivg knows of
         self._sequences: weakref.WeakSet[Sequence] = weakref.WeakSet()
 
@@ -79,6 +81,9 @@ class Session(Managed, Generates):
         return f"<ivg.Session on {self.model!r}>"
 
     def _generating_session(self) -> Session:
+        return self
+
+    def _made_session(self) -> Session:
         return self
 
     @property
@@ -90,7 +95,8 @@ class Session(Managed, Generates):
         return model
 
     def _model(self) -> Model:
-        return self.model
+        _ = self._handle
+        return self._tokenizes
 
     def cancel(self) -> None:
         """Makes the running call raise CancelledError, also while it reads a long prompt. From any thread.
@@ -117,10 +123,11 @@ class Session(Managed, Generates):
         self.cancel()
         with self._gate.turn:
             for sequence in list(self._sequences):
-                sequence._finalizer()
+                sequence._raw = None
             self._gate.sweep()
             with self._life:
                 super().close()
+            self._tokenizes._raw = None
 
     def timings(self) -> Timings:
         """Where the time went, of a session that was created with `timings=True`."""
@@ -149,34 +156,44 @@ class Session(Managed, Generates):
     def _take(self, turn: Turn) -> None:
         _ = self._gate.turn  # a callback of this very session must not wait for itself
         with self._turns:
+            if not turn.awaited:  # else the task has claimed it, for which this thread works
+                turn.claim()
             while not self._is_free(turn):
                 self._check_loop()
-                self._turns.wait()
+                self._turns.wait(LOOK_AGAIN_SECONDS)
             self._turn = turn
 
     def _is_free(self, turn: Turn) -> bool:
         current = self._turn
         # Once the interpreter ends, whoever had a turn will not come back.
-        return current is None or current is turn or current.owner == turn.owner or self._gate.is_shut
+        return current is None or current.gives_way_to(turn) or self._gate.is_shut
 
     def _check_loop(self) -> None:
         """A wait on an event loop's thread for a request of that loop would never end."""
-        loop = self._turn.loop if self._turn is not None else None
-        if loop is not None and loop is _running_loop():
+        if self._turn is not None and self._turn.hangs_on_this_loop():
             raise Error(
                 "this session is busy with a request of the event loop that is running on this thread: "
                 "await agenerate(), achat() or astream(), or use another session"
             )
 
     def _take_now(self, turn: Turn, when_free: Callable[[], object]) -> bool:
-        """Takes the turn if nobody else has it. If not, `when_free` will be called once, on any thread."""
+        """Takes the turn if nobody else has it. If not, `when_free` is called once, on any thread, when it is left.
+
+        It is not called when whoever has the turn ends without leaving it: ask again from time to time.
+        """
         _ = self._gate.turn
         with self._turns:
-            if self._is_free(turn):
-                self._turn = turn
-                return True
-            self._waiting.append(when_free)
-            return False
+            if not self._is_free(turn):
+                self._waiting[turn] = when_free
+                if not self._is_free(turn):  # left meanwhile, by a stream that was collected
+                    return False
+                self._waiting.pop(turn, None)
+            self._turn = turn
+            return True
+
+    def _stop_waiting(self, turn: Turn) -> None:
+        with self._turns:
+            self._waiting.pop(turn, None)
 
     def _leave(self, turn: Turn) -> None:
         with self._turns:
@@ -184,7 +201,8 @@ class Session(Managed, Generates):
                 return
             self._turn = None
             self._turns.notify()
-            waiting = list(self._waiting)  # whom it is given to is not known here: all ask again, in their order
+            # Whom it is given to is not known here: all ask again, in their order.
+            waiting = list(self._waiting.values())
             self._waiting.clear()
         for when_free in waiting:
             when_free()
@@ -195,28 +213,6 @@ def _free_session(gate: Gate, raw: Any) -> None:
     lib.ivg_session_free(raw)
 
 
-class Turn:
-    """A request's right to the session.
-
-    owner: a thread's identifier, or a task; further requests of it do not wait for this one. loop: the task's.
-    """
-
-    __slots__ = ("loop", "owner")
-
-    def __init__(self, owner: object, loop: object = None) -> None:
-        self.owner = owner
-        self.loop = loop
-
-
-def _running_loop() -> object:
-    import asyncio
-
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 def score_texts(
     session: Session, guidance: Guidance, prompt: str | bytes, texts: TokenSequence[str | bytes], ended: bool
 ) -> list[float]:
@@ -225,7 +221,7 @@ def score_texts(
     question = encode(prompt)
     count = len(data)
     scores = (ctypes.c_double * count)(*([math.nan] * count))
-    turn = Turn(threading.get_ident())
+    turn = Turn()
     session._take(turn)
     try:
         with session._gate.turn:

@@ -15,7 +15,7 @@ from ._library import encode, lib
 from ._managed import unpicklable
 from ._results import FINISH_REASONS, Candidate, Completion, Step
 from ._sampling import SamplingOptions, native_options
-from ._session import Turn
+from ._turns import Turn
 
 if TYPE_CHECKING:
     from ._guidance import Guidance
