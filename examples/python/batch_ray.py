@@ -239,6 +239,8 @@ def run(arguments: argparse.Namespace) -> None:
                 print_memory(ray.get([worker.memory.remote() for worker in workers]))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
+        except ray.exceptions.RayError as error:  # a machine without the model, say; the reason is its last line
+            raise ValueError(f"a worker failed: {str(error).strip().splitlines()[-1]}") from None
         finally:
             ray.shutdown()
 

@@ -137,3 +137,31 @@ def test_only_a_prompts_own_error_becomes_its_line(program: ModuleType, monkeypa
         monkeypatch.setattr(worker, "request", fails)
         with pytest.raises(kind):
             worker.answer(0, "Hello")
+
+
+def test_too_little_memory_in_a_worker_ends_the_run(tmp_path: Path) -> None:
+    """With one sentence, and with the lines before it in place."""
+    pytest.importorskip("ray", reason="Ray is missing: pip install 'ivg[ray]'")
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"Prompt {i}"}) + "\n" for i in range(4)))
+    code = """
+import sys, batch_ray, ivg
+class Poor(batch_ray.Worker):
+    def request(self, prompt, seed):
+        if prompt == "Prompt 2":
+            raise ivg.OutOfMemoryError("too little memory")
+        return super().request(prompt, seed)
+batch_ray.Worker = Poor
+sys.exit(batch_ray.main())
+"""
+    arguments = [TINY, tmp_path / "prompts.jsonl", tmp_path / "out.jsonl", "--workers", "1", "--max-tokens", "3"]
+    search = os.pathsep.join([str(PROGRAM.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "0 of 4 are there\nbatch_ray.py: too little memory\n"
+    assert [json.loads(line)["index"] for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [0, 1]
