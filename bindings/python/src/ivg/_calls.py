@@ -189,16 +189,11 @@ class Gate:
             )
         if _Leaving.begun and threading.current_thread() is threading.main_thread():
             return self._last_turn()
-        return self
+        return self._lock  # not an object of ours: Ctrl-C between its taking and its return would leave it taken
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
+    def _end_if_shut(self) -> None:
         if self.is_shut and threading.current_thread() is not threading.main_thread():
-            self._lock.release()
             raise SystemExit  # as in `long`
-
-    def __exit__(self, *exception: object) -> None:
-        self._lock.release()
 
     def _last_turn(self) -> AbstractContextManager[object]:
         """For functions of atexit: what is shut is the main thread's alone; what is still busy has no more turns."""
@@ -210,6 +205,7 @@ class Gate:
 
     def short(self, function: Any, *arguments: Any) -> int:
         """Makes a call that takes no time. Its last parameter is the error."""
+        self._end_if_shut()
         self.sweep()
         try:
             return call(function, *arguments)
@@ -218,6 +214,7 @@ class Gate:
 
     def long(self, function: Any, *arguments: Any) -> int:
         """Makes a call that may take long and can be cancelled. Its last parameter is the error."""
+        self._end_if_shut()
         self.sweep()
         while True:
             self.number += 1
