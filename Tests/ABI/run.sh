@@ -95,7 +95,7 @@ binary() {
     symbols="$(nm -D --defined-only $library)"
     ! grep ' T ' <<<"$symbols" | grep -v '@@IVG_0$'
   }
-  soname() { readelf -d $library | grep -q 'SONAME.*\[libivg\.so\.0\]'; }
+  soname() { [[ "$(readelf -d $library)" == *SONAME*"[libivg.so.0]"* ]]; }
   # ld-linux is glibc's own loader, which libm and libc bring along.
   needs() {
     local libraries

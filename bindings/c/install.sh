@@ -107,7 +107,7 @@ install_manual() {
 install_all() {
   [ -f "$LIBRARY" ] || fail "there is no $LIBRARY: make lib builds it"
   version="$(version_of "$root/include/ivg.h")" major="${version%%.*}"
-  readelf -d "$LIBRARY" | grep -q "SONAME.*\[libivg\.so\.$major\]" || fail "$LIBRARY is not libivg.so.$major"
+  [[ "$(readelf -d "$LIBRARY")" == *SONAME*"[libivg.so.$major]"* ]] || fail "$LIBRARY is not libivg.so.$major"
   temporary="$(mktemp -d)"
   trap 'rm -rf "$unfinished" "$temporary"' EXIT
   install -d "$include" "$library_folder/pkgconfig" "$library_folder/cmake/ivg"
