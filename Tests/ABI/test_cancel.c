@@ -4,6 +4,7 @@
  * returns, and that the session goes on to the same bytes.
  */
 #include "fixture.h"
+#include "latency.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -18,7 +19,8 @@ static char long_prompt[20000], middle_prompt[2000];
 /* Another thread that cancels once, `delay` seconds from its start, and says when it did. */
 typedef struct canceller {
   pthread_t thread;
-  double delay, at;
+  double delay;
+  moment at;
 } canceller;
 
 static void sleep_for(double seconds) {
@@ -29,7 +31,7 @@ static void sleep_for(double seconds) {
 static void *cancel_later(void *argument) {
   canceller *self = argument;
   sleep_for(self->delay);
-  self->at = seconds_now();
+  self->at = moment_now();
   ivg_session_cancel(session);
   return NULL;
 }
@@ -42,18 +44,18 @@ static ivg_status next_until_end(void) {
   return status;
 }
 
-/* A begun request, cancelled `delay` seconds on. True if that was while a call ran; *wait is then raised to
- * the time from the cancel to the call's return. Either way the cancel has been reported when this returns. */
-static bool is_cancelled_after(double delay, double *wait) {
+/* A begun request, cancelled `delay` seconds on. True if that was while a call ran, whose return then counts among
+ * `returns`. Either way the cancel has been reported when this returns. */
+static bool is_cancelled_after(double delay, latency *returns) {
   canceller other = {.delay = delay};
   double began = seconds_now();
   pthread_create(&other.thread, NULL, cancel_later, &other);
   ivg_status status = next_until_end();
-  double returned = seconds_now();
+  moment returned = moment_now();
   pthread_join(other.thread, NULL);
   if (status == IVG_ERROR_CANCELLED) {
-    if (returned - other.at > *wait) *wait = returned - other.at;
-    return other.at > began;
+    latency_add(returns, other.at, returned);
+    return other.at.clock > began;
   }
   /* The text ended first: the cancel is kept for the next call. */
   CHECK(status == IVG_DONE && next_until_end() == IVG_ERROR_CANCELLED);
@@ -68,7 +70,8 @@ static double delay_of(int round, double time) { return time * 0.9 * fmod(0.3819
 
 static void during_a_long_prompt(void) {
   ivg_generate_options options = {.struct_size = sizeof options, .max_tokens = 4};
-  double worst = 0, time = 0;
+  latency returns = {.count = 0};
+  double time = 0;
   int cancelled = 0, rounds = 0;
   for (; cancelled < enough && rounds < most_rounds; rounds++) {
     /* A prompt that differs from the one before at its first word, so that it is evaluated whole. */
@@ -79,12 +82,11 @@ static void during_a_long_prompt(void) {
       CHECK(next_until_end() == IVG_DONE);
       time = seconds_now() - began;
     } else {
-      cancelled += is_cancelled_after(delay_of(rounds, time), &worst);
+      cancelled += is_cancelled_after(delay_of(rounds, time), &returns);
     }
   }
-  printf("     prompt of %.1f ms: cancelled %d times of %d, the latest return after %.1f ms\n", time * 1e3,
-         cancelled, rounds, worst * 1e3);
-  CHECK(cancelled == enough && worst < bound);
+  printf("     prompt of %.1f ms: cancelled %d times of %d\n", time * 1e3, cancelled, rounds);
+  CHECK(latency_is_below(&returns, bound) && cancelled == enough);
 }
 
 static void during_chunks(void) {
@@ -96,14 +98,15 @@ static void during_chunks(void) {
   EXPECT(IVG_OK, ivg_guidance_add_implicit(guidance, &implicit, 1, &error));
   answer plain, out;
   GENERATE(session, middle_prompt, &options, guidance, &plain);
-  double began = seconds_now(), worst = 0;
+  latency returns = {.count = 0};
+  double began = seconds_now();
   GENERATE(session, middle_prompt, &options, guidance, &out); /* as each round finds it: the prompt is kept */
   double time = seconds_now() - began;
   int cancelled = 0, rounds = 0;
   for (; cancelled < enough && rounds < most_rounds; rounds++) {
     REQUIRE_OK(
         ivg_session_begin(session, middle_prompt, strlen(middle_prompt), &options, guidance, &error));
-    cancelled += is_cancelled_after(delay_of(rounds, time), &worst);
+    cancelled += is_cancelled_after(delay_of(rounds, time), &returns);
     /* On to the end: the kept rows are those of a run without interruption. */
     CHECK(next_until_end() == IVG_DONE);
     ivg_candidate best = {.struct_size = sizeof best};
@@ -111,9 +114,8 @@ static void during_chunks(void) {
     CHECK(best.text_length == plain.length && memcmp(best.text, plain.text, plain.length) == 0);
     CHECK(best.score == plain.score);
   }
-  printf("     chunks of %.1f ms: cancelled %d times of %d, the latest return after %.1f ms\n", time * 1e3,
-         cancelled, rounds, worst * 1e3);
-  CHECK(cancelled == enough && worst < bound);
+  printf("     chunks of %.1f ms: cancelled %d times of %d\n", time * 1e3, cancelled, rounds);
+  CHECK(latency_is_below(&returns, bound) && cancelled == enough);
   GENERATE(session, middle_prompt, &options, guidance, &out);
   CHECK(same_answer(&plain, &out));
   ivg_guidance_free(guidance);

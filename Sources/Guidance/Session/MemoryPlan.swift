@@ -4,9 +4,9 @@ import Transformer
 
 /// What a request takes beside the mapped files, known before anything is taken: an upper bound.
 package struct MemoryPlan {
-  struct TrunkPart {
-    var trunk: Trunk
-    var pages = 0
+  package struct TrunkPart {
+    package var trunk: Trunk
+    package var pages = 0
     var sequences = 0
     var logitRows = 0
     var results = 0
@@ -16,7 +16,7 @@ package struct MemoryPlan {
     var outputBytes: Int { logitRows * trunk.outputSize * 4 + results * 8 }
   }
 
-  private(set) var trunks: [TrunkPart] = []
+  package private(set) var trunks: [TrunkPart] = []
   package private(set) var bytes = 0
   /// Most tokens of prompt and answer of the base and of the nudger, in a request with nudging.
   private(set) var nudgingLimits: [Int] = []
@@ -49,13 +49,13 @@ package struct MemoryPlan {
       if let index { part = trunks[index] }
       // A track of another vocabulary never holds more than its context, whatever `maximum` is.
       let room = min(maximum, context - prompt)
-      part.pages += (prompt + perPage - 1) / perPage + slots * ((room + 1) / perPage + 2)
+      part.pages += (prompt + perPage - 1) / perPage + Self.answerPages(track, request, room)
       part.sequences += slots
-      if track.needsLogits { part.logitRows += slots }
+      if track.needsLogits { part.logitRows += request.rowCount }
       if request.readsParents(track) { part.logitRows += request.search.width }
       if let head = track.tiltHead {
         switch head.kind {
-        case .vocabulary: part.logitRows += slots
+        case .vocabulary: part.logitRows += request.rowCount
         case .scalar:
           let candidates = min(request.options.sampling.topK ?? 50, request.vocabularySize)
           part.pages += 2 * candidates
@@ -84,6 +84,23 @@ package struct MemoryPlan {
       bytes,
       Self.product(
         Drawer.count(for: request, threadCount: options.threadCount), Drawer.bytes(request)))
+  }
+
+  /// Pages of all rows' answers of at most `room` tokens.
+  ///
+  /// Every page belongs to a row that is drawn: the kept rows, from a selection until they are copied, have only pages
+  /// that those rows had. At worst no two rows share a page of their answers. But rows that were copied from one
+  /// kept row share all but what is new since the selection, so that W answers and N chunks bound them too. A
+  /// scorer reads an end token behind the answer, and goes back by up to two tokens of what is shared; one of
+  /// another vocabulary goes back as far as the text makes it.
+  private static func answerPages(_ track: Request.TrackPlan, _ request: Request, _ room: Int)
+    -> Int
+  {
+    /// Most pages that begin, or are copied, for so many tokens behind others.
+    func pages(_ tokens: Int) -> Int { tokens / Engine.tokensPerPage + 2 }
+    let apart = request.rowCount * pages(room + 1)
+    guard let chunk = request.search.chunk, chunk < room, !track.isTextual else { return apart }
+    return min(apart, request.search.width * pages(room + 1) + request.rowCount * pages(chunk + 2))
   }
 
   // Figures beyond any memory become the largest number there is, and exceed every budget.

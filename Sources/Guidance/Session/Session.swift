@@ -25,7 +25,7 @@ package final class Session {
   var sequencePages = 0
   var sequenceBytes = 0
   /// What the current request was planned with.
-  private var plan: MemoryPlan?
+  package private(set) var plan: MemoryPlan?
 
   /// Throws `.invalidArgument`, `.unsupported` for a base that holds only a vocabulary,
   /// `.outOfMemory`.
