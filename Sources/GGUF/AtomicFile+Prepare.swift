@@ -7,9 +7,8 @@ extension AtomicFile {
   ///
   /// Throws `.notFound` without the folder.
   package static func prepare(path: String) throws(IVGError) {
-    let slash = path.lastIndex(of: "/")
-    let folder = slash.map { String(path[...$0]) } ?? "./"
-    let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+    let folder = folder(of: path)
+    let name = path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
     guard let listing = opendir(folder) else {
       throw IVGError(.notFound, "\(path): the folder is not there: \(systemMessage(errno))")
     }

@@ -3,45 +3,43 @@ import Tensor
 
 /// A file that appears under its name only when it is complete.
 ///
-/// Bytes go to a new file in the same folder; `commit` makes them durable and renames it over
+/// Bytes go to a new file in the same folder, which has no name where the file system can do that, so that not even
+/// a process that is killed leaves something behind. `commit` makes them durable and renames the file over
 /// `path`. If the object goes away before that, for whatever reason, the new file is removed and
 /// what was at `path` is untouched. A symbolic link at `path` is replaced, not followed.
 ///
 /// Ownership: owns the descriptor. Threads: one at a time.
 package final class AtomicFile {
-  private let path: String
-  private let temporary: String
-  private var descriptor: Int32
+  let path: String
+  /// The new file's name; nil while it has none.
+  var temporary: String?
+  var descriptor: Int32
   private var buffer: [UInt8] = []
   private var writeBack = WriteBack()
   private static let bufferSize = 1 << 18
 
-  /// Creates the temporary file. Throws `.notFound` if the folder does not exist, `.io` otherwise.
+  /// Creates the new file. Throws `.notFound` if the folder does not exist, `.io` otherwise.
   init(path: String) throws(IVGError) {
     guard !path.isEmpty, !path.utf8.contains(0) else {
       throw IVGError(.notFound, "\(quoted(path)) is no path")
     }
-    var temporary: String
-    var descriptor: Int32
-    repeat {  // ends soon: names are random
-      temporary = "\(path).\(String(UInt64.random(in: 0...UInt64.max), radix: 36)).partial"
-      descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-    } while descriptor < 0 && (errno == EEXIST || errno == EINTR)
-    guard descriptor >= 0 else {
-      let code = errno
-      let kind: IVGError.Kind = code == ENOENT || code == ENOTDIR ? .notFound : .io
-      throw IVGError(kind, "\(path): cannot create: \(systemMessage(code))")
-    }
     self.path = path
-    self.temporary = temporary
-    self.descriptor = descriptor
+    descriptor = Self.createNameless(Self.folder(of: path))
+    if descriptor < 0 {
+      let (name, created) = Self.create(beside: path)
+      guard created >= 0 else {
+        let code = errno
+        let kind: IVGError.Kind = code == ENOENT || code == ENOTDIR ? .notFound : .io
+        throw IVGError(kind, "\(path): cannot create: \(systemMessage(code))")
+      }
+      (temporary, descriptor) = (name, created)
+    }
     buffer.reserveCapacity(Self.bufferSize)
   }
 
   deinit {
-    guard descriptor >= 0 else { return }
-    close(descriptor)
-    unlink(temporary)
+    if descriptor >= 0 { close(descriptor) }
+    if let temporary { unlink(temporary) }
   }
 
   /// Appends bytes. Throws `.io`, for instance when the disk is full.
@@ -59,7 +57,9 @@ package final class AtomicFile {
   func commit() throws(IVGError) {
     try flush()
     guard fsync(descriptor) == 0 else { throw failure("cannot write") }
-    guard rename(temporary, path) == 0 else { throw failure("cannot rename into place") }
+    if temporary == nil { try giveName() }
+    guard let temporary, rename(temporary, path) == 0 else { throw failure("cannot rename into place") }
+    self.temporary = nil
     close(descriptor)  // its data is on the disk: nothing is left to fail
     descriptor = -1
     syncFolder()
@@ -67,9 +67,7 @@ package final class AtomicFile {
 
   /// Makes the new name durable where the file system can; the file is complete in any case.
   private func syncFolder() {
-    let end = path.lastIndex(of: "/")
-    let folder = end.map { path[...$0] } ?? "."
-    let handle = open(String(folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let handle = open(Self.folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard handle >= 0 else { return }
     fsync(handle)
     close(handle)
@@ -94,7 +92,7 @@ package final class AtomicFile {
     }
   }
 
-  private func failure(_ what: String) -> IVGError {
+  func failure(_ what: String) -> IVGError {
     IVGError(.io, "\(path): \(what): \(systemMessage(errno))")
   }
 }

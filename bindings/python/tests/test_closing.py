@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import fixture_path
+from training_data import write
 
 import ivg
-from ivg import _file, _guidance, _model, _sequence
+import ivg.train
+from ivg import _file, _guidance, _model, _quantize, _sequence, _session
 from ivg._library import lib
+from ivg.train import _trainer
 
 TINY = fixture_path("tiny-llama.gguf")
 
@@ -53,6 +58,45 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     for module in (_file, _guidance, _model, _sequence):
         monkeypatch.setattr(module, "lib", library)
     return library
+
+
+class Interrupted(Watched):
+    """libivg with calls behind whose return Ctrl-C comes."""
+
+    def _call(self, name: str, function: Any, *arguments: Any) -> Any:
+        function(*arguments)
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_between_the_making_of_a_handle_and_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    library = Interrupted()
+    model = ivg.Model(TINY)
+    session = model.session()
+    sequence = session.sequence()
+    pairs = write(tmp_path / "pairs.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}] * 4)
+    for module in (_file, _guidance, _model, _quantize, _sequence, _session, _trainer):
+        monkeypatch.setattr(module, "lib", library)
+    makers: dict[str, Callable[[], object]] = {
+        "file_open": lambda: ivg.File(TINY),
+        "model_open": lambda: ivg.Model(TINY),
+        "model_create_hosted": lambda: ivg.HostedModel(model, logits=lambda rows: []),
+        "adapter_open": lambda: model.adapter(fixture_path("tiny-adapter.gguf")),
+        "value_head_open": lambda: model.value_head(fixture_path("tiny-value-scalar.gguf")),
+        "guidance_create": lambda: ivg.Guidance(implicit=ivg.Implicit(tuned_template="a {prompt}")),
+        "session_create": lambda: model.session(),
+        "sequence_create": lambda: session.sequence(),
+        "sequence_fork": lambda: sequence.fork(),
+        "quantizer_create": lambda: ivg.Quantizer(TINY, tmp_path / "target.gguf", "Q8_0"),
+        "trainer_create": lambda: ivg.train.SFT(model, pairs),
+    }
+    for name, make in makers.items():
+        library.during = {f"ivg_{name}": lambda: None}
+        library.freed.clear()
+        with pytest.raises(KeyboardInterrupt):
+            make()
+        kind = name.rsplit("_", 2)[0] if name == "model_create_hosted" else name.rsplit("_", 1)[0]
+        assert library.freed == [f"ivg_{kind}_free"], name
+    assert os.listdir(tmp_path) == ["pairs.jsonl"]
 
 
 def test_a_call_keeps_a_model(watched: Watched) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from . import _bindings as c
 from ._library import call, lib, new_error, take_error, text
 from ._managed import Managed
-from ._model import PathLike, _path, open_handle
+from ._model import PathLike, _path
 
 FileKind = Literal["model", "adapter", "value_head"]
 
@@ -43,7 +43,7 @@ class File(Managed):
 
     def __init__(self, path: PathLike) -> None:
         self.path = os.fspath(path)
-        self._own(open_handle(c.ivg_file, lib.ivg_file_open, _path(path)), lib.ivg_file_free)
+        self._create(c.ivg_file, lib.ivg_file_free, lib.ivg_file_open, _path(path))
 
     def keys(self) -> list[str]:
         """The names of the metadata entries, in file order."""

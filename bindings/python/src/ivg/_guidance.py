@@ -13,7 +13,7 @@ from ._callbacks import ScorerFunction
 from ._errors import InvalidArgumentError
 from ._library import call, encode_string, lib
 from ._managed import Managed
-from ._model import Adapter, Model, ValueHead, open_handle
+from ._model import Adapter, Model, ValueHead
 from ._nudging import Nudging
 from ._sampling import unsigned
 
@@ -179,8 +179,7 @@ class Guidance(Managed):
         return [_choice(_ROLES, role, "role") for role in named]
 
     def _build(self, roles: Iterable[int]) -> None:
-        raw = open_handle(c.ivg_guidance, lib.ivg_guidance_create, ctypes.byref(self._options))
-        self._own(raw, lib.ivg_guidance_free)
+        self._create(c.ivg_guidance, lib.ivg_guidance_free, lib.ivg_guidance_create, ctypes.byref(self._options))
         remaining = iter(roles)
         try:
             for implicit in self._implicit:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from . import _process
+from ._library import call
 
 _Self = TypeVar("_Self", bound="Managed")
 
@@ -26,17 +28,34 @@ class Managed:
     #: What to pass to another process, or to do in place of a copy.
     _instead: ClassVar[str] = "pass the file's path and open it there"
 
-    def _own(self, raw: Any, free: Callable[..., Any], *arguments: Any, at_exit: bool = False) -> None:
-        """Keeps a handle, which `free(*arguments, raw)` gives back; when the process ends only if `at_exit`.
+    def _expect(self, raw: Any, free: Callable[..., Any], *arguments: Any, at_exit: bool = False) -> Any:
+        """Room for a handle, to whose address a call writes it; `_own(raw, room)` follows.
 
-        It is given back when the pointer `raw` is collected, not this object: a call that another thread makes with it
-        holds the pointer until it returns, whoever closes this object meanwhile.
+        `free(*arguments, handle)` gives it back; when the process ends only if `at_exit`. It is given back when the
+        pointer `raw`, which is empty until then, is collected, not this object: a call that another thread makes with
+        it holds the pointer until it returns, whoever closes this object meanwhile. That also holds if Ctrl-C comes
+        between the call that makes the handle and `_own`.
         """
-        self._raw = raw
+        room = type(raw)()
         self._generation = _process.generation()
-        copy = type(raw).from_buffer_copy(raw)
-        self._finalizer = weakref.finalize(raw, _give_back, self._generation, free, *arguments, copy)
+        self._finalizer = weakref.finalize(raw, _give_back, self._generation, room, free, *arguments)
         self._finalizer.atexit = at_exit
+        return room
+
+    def _own(self, raw: Any, room: Any) -> None:
+        """Takes the handle that a call has written to `room`, which `_expect` gave."""
+        ctypes.memmove(ctypes.byref(raw), ctypes.byref(room), ctypes.sizeof(raw))
+        self._raw = raw
+
+    def _create(self, kind: Any, free: Callable[..., Any], function: Callable[..., Any], *arguments: Any) -> None:
+        """Owns what `function` makes: it writes the handle to its first parameter, and an error to its last."""
+        raw = ctypes.POINTER(kind)()
+        room = self._expect(raw, free)
+        try:
+            call(function, ctypes.byref(room), *arguments)
+        finally:
+            del arguments  # as in `call`
+        self._own(raw, room)
 
     @property
     def _handle(self) -> Any:
@@ -79,9 +98,9 @@ class Managed:
         raise unpicklable(self, self._instead)
 
 
-def _give_back(generation: int, free: Callable[..., Any], *arguments: Any) -> None:
-    if generation == _process.generation():  # what a parent owns is not a child's to free
-        free(*arguments)
+def _give_back(generation: int, room: Any, free: Callable[..., Any], *arguments: Any) -> None:
+    if room and generation == _process.generation():  # what a parent owns is not a child's to free
+        free(*arguments, room)
 
 
 def unpicklable(value: object, instead: str) -> TypeError:

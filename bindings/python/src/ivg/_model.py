@@ -54,16 +54,6 @@ class ModelInfo:
     chat_template: str | None
 
 
-def open_handle(kind: Any, function: Any, *arguments: Any) -> Any:
-    """Calls a function that writes a handle to its first parameter."""
-    out = ctypes.POINTER(kind)()
-    try:
-        call(function, ctypes.byref(out), *arguments)
-    finally:
-        del arguments  # as in `call`
-    return out
-
-
 class Model(Managed, Generates):
     """A model from a GGUF file.
 
@@ -89,11 +79,10 @@ class Model(Managed, Generates):
         context_length: int | None = None,
         memory_budget: int | None = None,
     ) -> None:
-        raw = open_handle(c.ivg_model, lib.ivg_model_open, _path(path), None)
-        self._setup(raw, threads, context_length, memory_budget)
+        self._create(c.ivg_model, lib.ivg_model_free, lib.ivg_model_open, _path(path), None)
+        self._setup(threads, context_length, memory_budget)
 
-    def _setup(self, raw: Any, threads: int | None, context_length: int | None, memory_budget: int | None) -> None:
-        self._own(raw, lib.ivg_model_free)
+    def _setup(self, threads: int | None, context_length: int | None, memory_budget: int | None) -> None:
         self._session_options = (threads, context_length, memory_budget)
         self._internal: Session | None = None
         self._internal_lock = threading.RLock()
@@ -328,11 +317,17 @@ class HostedModel(Model):
             finalizer=_callbacks.finalizer,
         )
         try:
-            raw = open_handle(c.ivg_model, lib.ivg_model_create_hosted, vocabulary._handle, ctypes.byref(options))
+            self._create(
+                c.ivg_model,
+                lib.ivg_model_free,
+                lib.ivg_model_create_hosted,
+                vocabulary._handle,
+                ctypes.byref(options),
+            )
         except BaseException:
             _callbacks.drop(options.user_data)
             raise
-        self._setup(raw, threads, None, memory_budget)
+        self._setup(threads, None, memory_budget)
 
 
 class Adapter(Managed):
@@ -342,7 +337,7 @@ class Adapter(Managed):
         self.path = os.fspath(path)
         #: The model that the adapter changes.
         self.model = model
-        self._own(open_handle(c.ivg_adapter, lib.ivg_adapter_open, model._handle, _path(path)), lib.ivg_adapter_free)
+        self._create(c.ivg_adapter, lib.ivg_adapter_free, lib.ivg_adapter_open, model._handle, _path(path))
 
 
 class ValueHead(Managed):
@@ -352,7 +347,4 @@ class ValueHead(Managed):
         self.path = os.fspath(path)
         #: The model that the head reads.
         self.model = model
-        self._own(
-            open_handle(c.ivg_value_head, lib.ivg_value_head_open, model._handle, _path(path)),
-            lib.ivg_value_head_free,
-        )
+        self._create(c.ivg_value_head, lib.ivg_value_head_free, lib.ivg_value_head_open, model._handle, _path(path))

@@ -10,9 +10,9 @@ from typing import Any
 
 from . import _bindings as c
 from ._calls import Gate
-from ._library import encode_string, lib, text
+from ._library import call, encode_string, lib, text
 from ._managed import Managed
-from ._model import PathLike, _path, open_handle
+from ._model import PathLike, _path
 from ._sampling import unsigned
 
 
@@ -86,11 +86,11 @@ class Quantizer(Managed, Iterator[QuantizeReport]):
             importance_path=None if importance is None else _path(importance),
             memory_budget=unsigned(memory_budget or 0, 64, "memory_budget"),
         )
-        raw = open_handle(
-            c.ivg_quantizer, lib.ivg_quantizer_create, _path(source), _path(target), ctypes.byref(options)
-        )
+        raw = ctypes.POINTER(c.ivg_quantizer)()
         self._gate = Gate(raw, lib.ivg_quantizer_cancel, "quantizer")
-        self._own(raw, _free_quantizer, self._gate, at_exit=True)
+        room = self._expect(raw, _free_quantizer, self._gate, at_exit=True)
+        call(lib.ivg_quantizer_create, ctypes.byref(room), _path(source), _path(target), ctypes.byref(options))
+        self._own(raw, room)
         self._life = threading.RLock()  # held while cancelling and while being freed
         self._report = c.ivg_quantize_report(struct_size=ctypes.sizeof(c.ivg_quantize_report))
 

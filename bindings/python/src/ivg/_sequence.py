@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as TokenSequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +28,14 @@ class Sequence(Managed):
 
     _instead = "pass its tokens, and evaluate them there; `fork` makes a copy"
 
-    def __init__(self, session: Session, raw: Any) -> None:
+    def __init__(self, session: Session, create: Callable[[Any], object]) -> None:
         #: The session that it belongs to.
         self.session = session
-        self._own(raw, session._gate.discard, lib.ivg_sequence_free)
+        raw = ctypes.POINTER(c.ivg_sequence)()
+        room = self._expect(raw, session._gate.discard, lib.ivg_sequence_free)
+        with session._gate.turn:
+            create(ctypes.byref(room))
+        self._own(raw, room)
         session._sequences.add(self)
 
     def __len__(self) -> int:
@@ -73,10 +77,8 @@ class Sequence(Managed):
 
     def fork(self) -> Sequence:
         """A copy."""
-        raw = ctypes.POINTER(c.ivg_sequence)()
-        with self.session._gate.turn:
-            self.session._gate.short(lib.ivg_sequence_fork, ctypes.byref(raw), self._handle)
-        return Sequence(self.session, raw)
+        short = self.session._gate.short
+        return Sequence(self.session, lambda room: short(lib.ivg_sequence_fork, room, self._handle))
 
     def truncate(self, length: int) -> None:
         """Forgets all but the first `length` tokens. Logits are gone until the next evaluate."""

@@ -63,13 +63,14 @@ class Session(Managed, Generates):
         memory_budget: int | None = None,
         timings: bool = False,
     ) -> None:
-        raw = ctypes.POINTER(c.ivg_session)()
         options = native_session_options(threads, context_length, memory_budget, timings)
         self._tokenizes = model._shared()  # for prompts of chats and so on, also when the model is closed
-        call(lib.ivg_session_create, ctypes.byref(raw), self._tokenizes._handle, ctypes.byref(options))
         self._model_reference: Callable[[], Model | None] = lambda: model
+        raw = ctypes.POINTER(c.ivg_session)()
         self._gate = Gate(raw, lib.ivg_session_cancel, "session")
-        self._own(raw, _free_session, self._gate)
+        room = self._expect(raw, _free_session, self._gate)
+        call(lib.ivg_session_create, ctypes.byref(room), self._tokenizes._handle, ctypes.byref(options))
+        self._own(raw, room)
         self._life = threading.RLock()  # held while cancelling and while being freed
         self._turns = threading.Condition()
         self._turn: Turn | None = None  # the request that has the session
@@ -141,15 +142,8 @@ class Session(Managed, Generates):
 
     def sequence(self, adapter: Adapter | None = None) -> Sequence:
         """An empty sequence of evaluated tokens, for a loop of your own; `adapter` is on in all of its rows."""
-        raw = ctypes.POINTER(c.ivg_sequence)()
-        with self._gate.turn:
-            self._gate.short(
-                lib.ivg_sequence_create,
-                ctypes.byref(raw),
-                self._handle,
-                adapter._handle if adapter is not None else None,
-            )
-        return Sequence(self, raw)
+        used = adapter._handle if adapter is not None else None
+        return Sequence(self, lambda room: self._gate.short(lib.ivg_sequence_create, room, self._handle, used))
 
     # Taking turns. A request is everything from begin to its last step.
 

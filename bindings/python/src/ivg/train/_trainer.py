@@ -13,7 +13,7 @@ from .._calls import Gate
 from .._errors import InvalidArgumentError
 from .._library import call, lib, text
 from .._managed import Managed
-from .._model import Model, PathLike, _path, open_handle
+from .._model import Model, PathLike, _path
 from ._data import Data, DataFiles
 from ._log import LogWriter
 from ._options import TrainingOptions, native_options
@@ -37,14 +37,16 @@ class Trainer(Managed, Iterator[Report]):
 
     def __init__(self, model: Model, data: Data, options: TrainingOptions, **own: Any) -> None:
         files = DataFiles()
+        raw = ctypes.POINTER(c.ivg_trainer)()
+        self._gate = Gate(raw, lib.ivg_trainer_cancel, "trainer")
+        room = self._expect(raw, _free_trainer, files, self._gate, at_exit=True)
         try:
             native = native_options(options, data, files, **own)
-            raw = open_handle(c.ivg_trainer, lib.ivg_trainer_create, model._handle, ctypes.byref(native))
+            call(lib.ivg_trainer_create, ctypes.byref(room), model._handle, ctypes.byref(native))
         except BaseException:
             files.remove()
             raise
-        self._gate = Gate(raw, lib.ivg_trainer_cancel, "trainer")
-        self._own(raw, _free_trainer, files, self._gate, at_exit=True)
+        self._own(raw, room)
         #: The model whose weights stay as they are.
         self.model = model
         self._life = threading.RLock()  # held while cancelling and while being freed
