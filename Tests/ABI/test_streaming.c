@@ -152,7 +152,7 @@ static void stop_strings_across_tokens(void) {
         memcpy(stop, plain.text + start, length);
         /* Whole ASCII only: a replaced byte does not stand in the text that the model wrote. */
         bool ascii = true;
-        for (size_t i = 0; i < length; i++) ascii = ascii && stop[i] > 0;
+        for (size_t i = 0; i < length; i++) ascii = ascii && (unsigned char)stop[i] < 0x80; /* char may be unsigned */
         if (!ascii) continue;
         const char *const stops[2] = {"never in the text", stop};
         options.stop_strings = stops;
