@@ -13,13 +13,12 @@
 #include <unistd.h>
 
 /* True where a checker's or an emulator's own memory, and its rules, make measurements of memory and address space
- * void. Who runs the programs in an emulator sets IVG_TEST_RUNNER. */
+ * void. */
 static inline bool is_instrumented(void) {
 #ifdef __SANITIZE_ADDRESS__
   return true;
 #else
-  const char *runner = getenv("IVG_TEST_RUNNER");
-  return runner && runner[0];
+  return is_emulated();
 #endif
 }
 

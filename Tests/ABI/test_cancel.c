@@ -84,7 +84,7 @@ static void during_a_long_prompt(void) {
   }
   printf("     prompt of %.1f ms: cancelled %d times of %d, the latest return after %.1f ms\n", time * 1e3,
          cancelled, rounds, worst * 1e3);
-  CHECK(cancelled == enough && worst < bound);
+  CHECK(cancelled == enough && (worst < bound || is_emulated()));
 }
 
 static void during_chunks(void) {
@@ -113,7 +113,7 @@ static void during_chunks(void) {
   }
   printf("     chunks of %.1f ms: cancelled %d times of %d, the latest return after %.1f ms\n", time * 1e3,
          cancelled, rounds, worst * 1e3);
-  CHECK(cancelled == enough && worst < bound);
+  CHECK(cancelled == enough && (worst < bound || is_emulated()));
   GENERATE(session, middle_prompt, &options, guidance, &out);
   CHECK(same_answer(&plain, &out));
   ivg_guidance_free(guidance);
