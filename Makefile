@@ -1,5 +1,5 @@
 # make demo        build everything, fetch the model, generate in four ways
-# make test        all tests                          make test-long   also under sanitizers
+# make test        all tests                          make test-long   also under sanitizers, and for 64-bit ARM
 # make lib         .build/release/libivg.so           make python      .build/venv with the package and `ivg`
 # make install     to PREFIX=/usr/local, for C and C++; DESTDIR= for packages; make uninstall takes it away
 # make wheel       .build/wheel/ivg-*.whl             make docs        .build/docs: the reference of the Python package
@@ -26,7 +26,7 @@ VARIANTS := $(foreach type,F16 Q8_0 Q4_0,.build/models/SmolLM2-135M-Instruct.$(t
 PACKAGE := $(shell find bindings/python -name '*.py' -not -path '*/tests/*') bindings/python/pyproject.toml
 PIP := $(VENV)/bin/pip install --quiet --disable-pip-version-check
 
-.PHONY: demo sentiment test test-swift test-abi test-install test-python test-llm test-rust test-hosts test-manual test-long \
+.PHONY: demo sentiment test test-swift test-abi test-install test-python test-llm test-rust test-hosts test-manual test-arm test-long \
 	lib install uninstall python dev wheel docs model variants bench clean FORCE
 
 demo: python model
@@ -114,7 +114,11 @@ test-python: dev model
 	cd bindings/python && ../../$(VENV)/bin/mypy
 	cd bindings/python && ../../$(VENV)/bin/pytest
 
-test-long: test
+# The library for 64-bit ARM, in an emulator. Fetches some 600 MB the first time.
+test-arm: lib model $(TOOLS)
+	Tests/ARM/run.sh
+
+test-long: test test-arm
 	Tests/ABI/sanitize.sh
 
 # Options in BENCH, e.g. `make bench BENCH=--quick`. The first time this builds llama.cpp for this CPU: about ten minutes.
@@ -141,6 +145,6 @@ $(VENV)/.sentiment: examples/sentiment/requirements.txt $(VENV)/.installed
 
 clean:
 	$(SWIFT) package clean
-	rm -rf $(VENV) $(VENV)-avx2 .build/thread .build/address
+	rm -rf $(VENV) $(VENV)-avx2 .build/thread .build/address .build/aarch64
 
 FORCE:

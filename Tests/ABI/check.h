@@ -18,6 +18,13 @@
 #include <string.h>
 #include <time.h>
 
+/* True where an emulator runs the program: its memory and time are then not the library's. Who runs one in an emulator says
+ * so in IVG_TEST_RUNNER, see run.sh. */
+static inline bool is_emulated(void) {
+  const char *runner = getenv("IVG_TEST_RUNNER");
+  return runner && runner[0];
+}
+
 static int check_failures;     /* in the running test */
 static int check_tests_failed; /* so far */
 static ivg_error *error;       /* every call's last argument; EXPECT looks at it and frees it */

@@ -41,12 +41,12 @@ static inline void latency_add(latency *all, moment cancelled, moment returned) 
 
 static inline double latency_median(const latency *all) { return all->count ? all->waits[all->count / 2] : 0; }
 
-/* Prints what was seen, and says whether there was something, below `bound` seconds. */
+/* Prints what was seen, and says whether there was something, below `bound` seconds where times mean something. */
 static inline bool latency_is_below(const latency *all, double bound) {
   printf("     cancelled %d times: returned after %.1f ms (median), %.1f (latest), with %.1f ms of work at most\n",
          all->count, latency_median(all) * 1e3, all->count ? all->waits[all->count - 1] * 1e3 : 0,
          all->most_work * 1e3);
-  return all->count > 0 && latency_median(all) < bound && all->most_work < bound;
+  return all->count > 0 && (is_emulated() || (latency_median(all) < bound && all->most_work < bound));
 }
 
 #endif

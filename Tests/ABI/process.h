@@ -12,12 +12,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* True where a checker's own memory, and its rules, make measurements of memory and address space void. */
+/* True where a checker's or an emulator's own memory, and its rules, make measurements of memory and address space
+ * void. */
 static inline bool is_instrumented(void) {
 #ifdef __SANITIZE_ADDRESS__
   return true;
 #else
-  return false;
+  return is_emulated();
 #endif
 }
 

@@ -117,7 +117,8 @@ static void errors_leave_it_as_it_was(void) {
   EXPECT(IVG_ERROR_CONTEXT_FULL, ivg_sequence_evaluate(sequence, many, 300, &error));
   ivg_session_cancel(session);
   EXPECT(IVG_ERROR_CANCELLED, ivg_sequence_evaluate(sequence, tokens, 3, &error));
-  EXPECT(IVG_OK, ivg_sequence_evaluate(sequence, NULL, 0, &error));
+  const int32_t *none = NULL; /* the constant itself clang would not let pass */
+  EXPECT(IVG_OK, ivg_sequence_evaluate(sequence, none, 0, &error));
   CHECK(ivg_sequence_length(sequence) == 40);
   logits_of(sequence, after);
   CHECK(memcmp(before, after, sizeof after) == 0);

@@ -150,9 +150,10 @@ static void stop_strings_across_tokens(void) {
       for (size_t length = 1; length <= 4 && start + length <= plain.length; length++) {
         char stop[8] = {0};
         memcpy(stop, plain.text + start, length);
-        /* Whole ASCII only: a replaced byte does not stand in the text that the model wrote. */
+        /* Whole ASCII only: a replaced byte does not stand in the text that the model wrote. Not by its sign, which a
+         * plain char has on some processors only. */
         bool ascii = true;
-        for (size_t i = 0; i < length; i++) ascii = ascii && stop[i] > 0;
+        for (size_t i = 0; i < length; i++) ascii = ascii && stop[i] != 0 && (unsigned char)stop[i] < 0x80;
         if (!ascii) continue;
         const char *const stops[2] = {"never in the text", stop};
         options.stop_strings = stops;

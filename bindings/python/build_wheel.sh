@@ -4,6 +4,7 @@
 # Makes the wheel that people install, and checks it: bindings/python/build_wheel.sh OUT
 #
 #   IVG_LIBRARY   the libivg.so that goes in; otherwise .build/release/libivg.so (make lib)
+#   STRIP         what strips it; otherwise strip, which may know only this machine's processors
 #   PYTHON        the interpreter that builds; otherwise python3
 #
 # The platform tag is the one that auditwheel finds from the symbols that the library needs, never one that is claimed here.

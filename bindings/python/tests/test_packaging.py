@@ -21,13 +21,13 @@ from ivg._library import lib
 HERE = ROOT / "bindings" / "python"
 
 
-def hatch(folder: Path, target: str, library: str) -> subprocess.CompletedProcess[str]:
+def hatch(folder: Path, target: str, library: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Builds with the build backend that is installed, without a network."""
     pytest.importorskip("hatchling")
     return subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", folder / "dist"],
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "IVG_LIBRARY": library},
+        env={"PATH": "/usr/bin:/bin", "IVG_LIBRARY": library, **environment},
         capture_output=True,
         text=True,
         timeout=120,
@@ -72,6 +72,22 @@ def test_a_wheel_holds_the_package_and_the_library(copy: Path) -> None:
     assert {name.split("/")[0] for name in names} == {"ivg", f"ivg-{ivg.__version__}.dist-info"}
     assert "ivg/py.typed" in names
     assert not [name for name in names if "test" in name or ".build" in name or "__pycache__" in name]
+
+
+@pytest.mark.parametrize(("machine", "name"), [(62, "x86_64"), (183, "aarch64"), (40, None)])
+def test_a_wheel_is_for_the_processors_of_the_library(
+    copy: Path, tmp_path: Path, machine: int, name: str | None
+) -> None:
+    library = tmp_path / "libivg.so"
+    kind = b"\3\0"  # a shared library
+    library.write_bytes(b"\x7fELF\2\1\1".ljust(16, b"\0") + kind + machine.to_bytes(2, "little") + bytes(44))
+    done = hatch(copy, "wheel", str(library), STRIP="true")
+    if name is None:
+        assert done.returncode != 0
+        assert f"{library} is no library for Linux on x86_64 or aarch64" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert [path.name for path in (copy / "dist").iterdir()] == [f"ivg-{ivg.__version__}-py3-none-linux_{name}.whl"]
 
 
 def test_a_source_distribution_compiles_nothing_and_says_what_is_missing(copy: Path, tmp_path: Path) -> None:
