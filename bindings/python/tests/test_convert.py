@@ -78,7 +78,7 @@ def test_the_checked_files_compute_what_transformers_computes(entry: dict[str, A
     with model, model.session() as session:
         for result in entry["results"]:
             ids = EXPECTED["prompts"][result["prompt"]]
-            if entry["file"] == "phi3-longrope.gguf" and len(ids) <= 32:
+            if "longrope" in entry["file"] and len(ids) <= 32:
                 continue  # libivg takes the factors for the length of the context, transformers for that of the text
             with session.sequence() as sequence:
                 sequence.evaluate(ids)
