@@ -198,6 +198,10 @@ def test_the_output_matrix_is_not_adapted(tmp_path: Path) -> None:
     assert_fails(adapter, base, message)
     convert_model(base, tmp_path / "untied.gguf")
     assert_fails(adapter, tmp_path / "untied.gguf", message)
+    # PEFT saves the matrix itself too.
+    pairs["base_model.model.lm_head.base_layer.weight"] = weights["lm_head.weight"]
+    message = r"adapts lm_head, of which a llama file has no adaptable matrix"
+    assert_fails(write_adapter(tmp_path / "adapter", pairs), base, message)
 
 
 STEM = "base_model.model.model.layers.0.self_attn."

@@ -120,11 +120,7 @@ def _pairs(weights: dict[str, StoredTensor], base: Base) -> Iterator[_Pair]:
         module = short.removesuffix(_A)
         if name.removesuffix(_A) + _B not in weights:
             raise ConvertError(f"{stored.place()} has no counterpart {_B[1:]}")
-        if module not in targets:
-            raise ConvertError(
-                f"{stored.place()} adapts {module}, of which a {base.architecture.name} file has no adaptable matrix"
-            )
-        tensor, layer = targets[module]
+        tensor, layer = _target(stored, module, targets, base)
         if (tensor.name, layer) in seen:
             raise ConvertError(f"{stored.place()} adapts {tensor.name.format(layer=layer)} a second time")
         seen.add((tensor.name, layer))
@@ -147,9 +143,20 @@ def _targets(base: Base) -> dict[str, tuple[Tensor, int]]:
     return found
 
 
+def _target(
+    stored: StoredTensor, module: str, targets: dict[str, tuple[Tensor, int]], base: Base
+) -> tuple[Tensor, int]:
+    """What the module is in the file. Throws if readers know no delta of it."""
+    if module not in targets:
+        raise ConvertError(
+            f"{stored.place()} adapts {module}, of which a {base.architecture.name} file has no adaptable matrix"
+        )
+    return targets[module]
+
+
 def _require_own(stored: StoredTensor, module: str, targets: dict[str, tuple[Tensor, int]], base: Base) -> None:
-    tensor = targets[module][0] if module in targets else None
-    if tensor is None or stored.shape != tuple(base.sizes[size] for size in tensor.sources[0].shape):
+    tensor, _ = _target(stored, module, targets, base)
+    if stored.shape != tuple(base.sizes[size] for size in tensor.sources[0].shape):
         raise ConvertError(f"{stored.place()} has another shape than the base model's; an adapter file cannot hold it")
 
 
