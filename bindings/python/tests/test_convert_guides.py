@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 from conftest import fixture_path
@@ -261,6 +262,12 @@ def test_bases_that_are_refused(base: Path, tmp_path: Path) -> None:
     assert_fails(adapter, base, "model_type is 'bert'")
     with pytest.raises(ivg.Error, match=r"none\.gguf"):
         convert_adapter(adapter, tmp_path / "x.gguf", base=tmp_path / "none.gguf")
+    writer = gguf.GGUFWriter(tmp_path / "bert.gguf", "bert")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    known = "known: gemma, gemma2, gemma3, gpt2, llama, olmo, olmo2, phi3, qwen2, qwen3"
+    assert_fails(adapter, tmp_path / "bert.gguf", rf"general\.architecture is 'bert'; {known}$")
     (adapter / "adapter_config.json").unlink()
     assert_fails(adapter, base, r"adapter_config\.json is missing")
 
