@@ -65,6 +65,8 @@ LONG = {
     "long_factor": [1.5, 2.5, 4.0, 6.0], "short_factor": [1.0, 1.1, 1.3, 1.6], "partial_rotary_factor": 0.5,
     "original_max_position_embeddings": 32,
 }
+#: The same for heads that rotate as a whole.
+LONG_WHOLE = {name: value for name, value in LONG.items() if name != "partial_rotary_factor"}
 
 
 def gemma3_rope(**fields) -> dict:
@@ -90,12 +92,16 @@ CASES = [
     Case("llama-yarn-scaled", "Llama", {**NARROW, **rope(
         "yarn", factor=4.0, original_max_position_embeddings=32, attention_factor=1.4, beta_fast=4.0, beta_slow=0.5)},
         [YARN]),
+    Case("llama-longrope", "Llama", {**NARROW, **rope("longrope", **LONG_WHOLE)}, [
+        PLAIN, rope("longrope", **{**LONG_WHOLE, "long_factor": LONG_WHOLE["short_factor"]}),
+        rope("longrope", **LONG_WHOLE, factor=9.0)]),
     Case("mistral", "Mistral", {**NARROW, "sliding_window": 8}, [NO_WINDOW]),
     Case("mixtral", "Mixtral", {**NARROW, "num_local_experts": 8, "num_experts_per_tok": 2}, [{"num_experts_per_tok": 1}]),
     Case("qwen2", "Qwen2"),
     Case("qwen2-window", "Qwen2", {
         **NARROW, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
          [{"layer_types": ["full_attention"] * 2}, {"layer_types": ["sliding_attention"] * 2}]),
+    Case("qwen2-llama3", "Qwen2", {**NARROW, "tie_word_embeddings": True, **LLAMA3}, [PLAIN]),
     Case("qwen3", "Qwen3", {"head_dim": 16}),
     Case("gemma", "Gemma", {"head_dim": 16}),
     Case("gemma2", "Gemma2", {
@@ -103,6 +109,10 @@ CASES = [
         "attn_logit_softcapping": 1.5, "final_logit_softcapping": 4.0,
     }, [{"query_pre_attn_scalar": 16}, {"attn_logit_softcapping": None}, {"final_logit_softcapping": None},
         {"layer_types": ["full_attention"] * 3}, {"layer_types": ["sliding_attention"] * 3}]),
+    Case("gemma2-uncapped", "Gemma2", {
+        **NARROW, "head_dim": 16, "query_pre_attn_scalar": 1, "sliding_window": 8,
+        "attn_logit_softcapping": None, "final_logit_softcapping": None,
+    }, [{"attn_logit_softcapping": 50.0}, {"final_logit_softcapping": 30.0}]),
     Case("gemma3", "Gemma3", {
         **NARROW, "head_dim": 16, "num_hidden_layers": 7, "query_pre_attn_scalar": 10,
         "sliding_window": 8, **gemma3_rope(),
@@ -114,6 +124,8 @@ CASES = [
     }, [gemma3_rope(rope_theta=100.0)], config="Gemma3TextConfig"),
     Case("olmo", "Olmo"),
     Case("olmo-clip", "Olmo", {**NARROW, "clip_qkv": 0.7}, [{"clip_qkv": None}]),
+    Case("olmo-biases", "Olmo", {**NARROW, "tie_word_embeddings": True, "attention_bias": True, "clip_qkv": 0.7}, [
+        {"clip_qkv": None}]),
     Case("olmo2", "Olmo2"),
     Case("phi3", "Phi3", {"sliding_window": 8}, [NO_WINDOW]),
     Case("phi3-longrope", "Phi3", {

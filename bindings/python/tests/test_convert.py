@@ -78,7 +78,7 @@ def test_the_checked_files_compute_what_transformers_computes(entry: dict[str, A
     with model, model.session() as session:
         for result in entry["results"]:
             ids = EXPECTED["prompts"][result["prompt"]]
-            if entry["file"] == "phi3-longrope.gguf" and len(ids) <= 32:
+            if "longrope" in entry["file"] and len(ids) <= 32:
                 continue  # libivg takes the factors for the length of the context, transformers for that of the text
             with session.sequence() as sequence:
                 sequence.evaluate(ids)
@@ -280,7 +280,7 @@ def test_unknown_type(folder: Path) -> None:
         ({"model_type": None}, "model_type is None, which cannot be converted"),
         ({"model_type": {"a": [1] * 100}}, r"model_type is \{'a': \[1, 1, .*\]\}, which cannot be converted"),
         ({"model_type": "qwen2"}, r"q_proj\.bias is missing"),
-        ({"model_type": "qwen3", "head_dim": 8, "attention_bias": True}, "attention_bias is true, which files of this"),
+        ({"model_type": "qwen3", "head_dim": 8, "attention_bias": True}, r"self_attn\.q_proj\.bias is missing"),
         ({"model_type": "phi3", "rope_scaling": {"type": "linear", "factor": 2}}, "must be default or longrope"),
         ({"model_type": "mixtral", "num_local_experts": 1}, r"num_local_experts is 1, but must be within 2"),
         ({"model_type": "mistral", "sliding_window": "8"}, "sliding_window is '8', but must be a whole number"),

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 from conftest import fixture_path
@@ -162,6 +163,13 @@ def test_scales(base: Path, tmp_path: Path) -> None:
         ({"lora_bias": True}, "lora_bias is True"),
         ({"trainable_token_indices": [1]}, "trainable_token_indices is"),
         ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens is"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights is 'pissa', which changes the base model's weights"),
+        ({"init_lora_weights": "pissa_niter_16"}, "init_lora_weights is 'pissa_niter_16', which changes"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights is 'olora', which changes"),
+        ({"init_lora_weights": "corda"}, "init_lora_weights is 'corda', which changes"),
+        ({"init_lora_weights": "loftq"}, "init_lora_weights is 'loftq', which changes"),
+        ({"init_lora_weights": "unknown"}, "init_lora_weights is 'unknown', which changes"),
+        ({"init_lora_weights": {"a": 1}}, "init_lora_weights is {'a': 1}, which changes"),
         ({"lora_alpha": None}, "lora_alpha is missing"),
         ({"lora_alpha": 0}, "lora_alpha is 0.0, but must be other than 0"),
         ({"lora_alpha": "8"}, "lora_alpha is '8', but must be a number"),
@@ -172,6 +180,29 @@ def test_scales(base: Path, tmp_path: Path) -> None:
 )
 def test_settings_that_are_refused(base: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     assert_fails(write_adapter(tmp_path / "adapter", **changes), base, message)
+
+
+@pytest.mark.parametrize("beginning", [True, False, None, "gaussian", "eva", "orthogonal", "mica", "lora_ga"])
+def test_beginnings_that_leave_the_base_as_it_is(base: Path, tmp_path: Path, beginning: Any) -> None:
+    assert len(converted(write_adapter(tmp_path / "adapter", init_lora_weights=beginning), base)[1]) == 6
+
+
+def test_the_output_matrix_is_not_adapted(tmp_path: Path) -> None:
+    # Readers know no delta of it, tied or not.
+    untied = {**LLAMA, "tie_word_embeddings": False}
+    weights = {**llama_weights(LLAMA), "lm_head.weight": np.ones((24, 16), np.float32)}
+    base = write_folder(tmp_path / "untied", untied, weights)
+    head = {f"base_model.model.lm_head.lora_{name}.weight": shape for name, shape in (("A", (4, 16)), ("B", (24, 4)))}
+    pairs = {**lora(), **{name: np.ones(shape, np.float32) for name, shape in head.items()}}
+    adapter = write_adapter(tmp_path / "adapter", pairs)
+    message = r"lora_A\.weight adapts lm_head, of which a llama file has no adaptable matrix"
+    assert_fails(adapter, base, message)
+    convert_model(base, tmp_path / "untied.gguf")
+    assert_fails(adapter, tmp_path / "untied.gguf", message)
+    # PEFT saves the matrix itself too.
+    pairs["base_model.model.lm_head.base_layer.weight"] = weights["lm_head.weight"]
+    message = r"adapts lm_head, of which a llama file has no adaptable matrix"
+    assert_fails(write_adapter(tmp_path / "adapter", pairs), base, message)
 
 
 STEM = "base_model.model.model.layers.0.self_attn."
@@ -231,6 +262,12 @@ def test_bases_that_are_refused(base: Path, tmp_path: Path) -> None:
     assert_fails(adapter, base, "model_type is 'bert'")
     with pytest.raises(ivg.Error, match=r"none\.gguf"):
         convert_adapter(adapter, tmp_path / "x.gguf", base=tmp_path / "none.gguf")
+    writer = gguf.GGUFWriter(tmp_path / "bert.gguf", "bert")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    known = "known: gemma, gemma2, gemma3, gpt2, llama, olmo, olmo2, phi3, qwen2, qwen3"
+    assert_fails(adapter, tmp_path / "bert.gguf", rf"general\.architecture is 'bert'; {known}$")
     (adapter / "adapter_config.json").unlink()
     assert_fails(adapter, base, r"adapter_config\.json is missing")
 

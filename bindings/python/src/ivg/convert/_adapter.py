@@ -25,6 +25,9 @@ _REFUSED = (
     *("use_dora", "lora_bias", "use_qalora", "use_bdlora", "modules_to_save", "layer_replication", "arrow_config"),
     *("trainable_token_indices", "target_parameters", "alora_invocation_tokens", "kasa_config"),
 )
+#: How pairs may have begun, beside true and false. With another beginning ("pissa", "olora", "corda", "loftq") PEFT
+#: changes the base model too, also when it loads the adapter.
+_BEGINNINGS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ def _check_settings(settings: Config) -> None:
             raise ConvertError(
                 f"{settings.place}: {name} is {shown(settings.values[name])}, which an adapter file cannot hold"
             )
+    beginning = settings.raw("init_lora_weights", True)
+    if not isinstance(beginning, bool) and str(beginning).lower() not in _BEGINNINGS:
+        raise ConvertError(
+            f"{settings.place}: init_lora_weights is {shown(beginning)}, which changes the base model's weights; only "
+            "adapters of the unchanged base can be converted"
+        )
     bias = settings.raw("bias", "none")
     if bias != "none":
         raise ConvertError(f"{settings.place}: bias is {shown(bias)}; an adapter file holds no biases")
@@ -111,11 +120,7 @@ def _pairs(weights: dict[str, StoredTensor], base: Base) -> Iterator[_Pair]:
         module = short.removesuffix(_A)
         if name.removesuffix(_A) + _B not in weights:
             raise ConvertError(f"{stored.place()} has no counterpart {_B[1:]}")
-        if module not in targets:
-            raise ConvertError(
-                f"{stored.place()} adapts {module}, of which a {base.architecture.name} file has no adaptable matrix"
-            )
-        tensor, layer = targets[module]
+        tensor, layer = _target(stored, module, targets, base)
         if (tensor.name, layer) in seen:
             raise ConvertError(f"{stored.place()} adapts {tensor.name.format(layer=layer)} a second time")
         seen.add((tensor.name, layer))
@@ -128,22 +133,30 @@ def _targets(base: Base) -> dict[str, tuple[Tensor, int]]:
     """What each module of the base model is in the file: its tensor and layer."""
     found: dict[str, tuple[Tensor, int]] = {}
     for tensor in base.architecture.tensors:
-        if len(tensor.shape) != 2 or tensor.exact or not tensor.when(base.sizes) or tensor.name == "token_embd.weight":
+        if len(tensor.shape) != 2 or tensor.exact or not tensor.when(base.sizes) or "{layer}" not in tensor.name:
             continue
         for source in tensor.sources:
             name = source.name.removesuffix(".weight")
-            for layer in range(base.sizes["layers"] if "{layer}" in name else 1):
-                if name.startswith("/"):
-                    found[name[1:]] = (tensor, base.sizes["layers"])
-                    continue
+            for layer in range(base.sizes["layers"]):
                 for prefix in base.architecture.prefixes:
                     found[prefix + name.format(layer=layer)] = (tensor, layer)
     return found
 
 
+def _target(
+    stored: StoredTensor, module: str, targets: dict[str, tuple[Tensor, int]], base: Base
+) -> tuple[Tensor, int]:
+    """What the module is in the file. Throws if readers know no delta of it."""
+    if module not in targets:
+        raise ConvertError(
+            f"{stored.place()} adapts {module}, of which a {base.architecture.name} file has no adaptable matrix"
+        )
+    return targets[module]
+
+
 def _require_own(stored: StoredTensor, module: str, targets: dict[str, tuple[Tensor, int]], base: Base) -> None:
-    tensor = targets[module][0] if module in targets else None
-    if tensor is None or stored.shape != tuple(base.sizes[size] for size in tensor.sources[0].shape):
+    tensor, _ = _target(stored, module, targets, base)
+    if stored.shape != tuple(base.sizes[size] for size in tensor.sources[0].shape):
         raise ConvertError(f"{stored.place()} has another shape than the base model's; an adapter file cannot hold it")
 
 

@@ -50,7 +50,7 @@ def _base_of_gguf(path: Path) -> Base:
         name = file.architecture
         architecture = next((known for known in KNOWN if known.name == name), None)
         if architecture is None:
-            known = ", ".join(sorted(architecture.name for architecture in KNOWN))
+            known = ", ".join(sorted({architecture.name for architecture in KNOWN}))
             raise ConvertError(f"{path}: general.architecture is {shown(name)}; known: {known}")
         keys = _Keys(file, path, architecture.name)
         hidden, heads = keys.whole("embedding_length"), keys.whole("attention.head_count")

@@ -78,6 +78,10 @@ class Config:
             raise ConvertError(f"{self.place}: {name} is missing")
         return value
 
+    def is_null(self, name: str) -> bool:
+        """Whether the field is there and null, for fields where that is another thing than not to be there."""
+        return name in self.values and self.values[name] is None
+
     def whole(self, name: str, default: Any = _REQUIRED, low: int = 1, high: int = 1 << 20) -> int:
         """A whole number within low...high."""
         value = self.raw(name, default)

@@ -9,14 +9,15 @@ from ivg.convert._config import Config
 from ivg.convert._errors import ConvertError, shown
 
 from ._architecture import Architecture
-from .gemma import GEMMA, GEMMA2, GEMMA3
+from .gemma import GEMMA, GEMMA2, GEMMA3, GEMMA3_PICTURES
 from .gpt2 import GPT2
-from .llama import LLAMA
+from .llama import LLAMA, MISTRAL, MIXTRAL
 from .olmo import OLMO, OLMO2
 from .phi3 import PHI3
 from .qwen import QWEN2, QWEN3
 
-KNOWN = (LLAMA, GPT2, QWEN2, QWEN3, GEMMA, GEMMA2, GEMMA3, OLMO, OLMO2, PHI3)
+#: Several of one name differ only in what a config.json means.
+KNOWN = (LLAMA, MISTRAL, MIXTRAL, GPT2, QWEN2, QWEN3, GEMMA, GEMMA2, GEMMA3, GEMMA3_PICTURES, OLMO, OLMO2, PHI3)
 
 
 def find_architecture(config: Config) -> Architecture:

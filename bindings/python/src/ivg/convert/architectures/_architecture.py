@@ -9,10 +9,15 @@ from typing import Any
 from ivg.convert._config import Config
 from ivg.convert._errors import ConvertError
 from ivg.convert._numbers import Array
-from ivg.convert._plan import Tensor, simple
-from ivg.convert._rope import Rope, read_rope, rope_metadata
+from ivg.convert._plan import Tensor, View, simple, unchanged
+from ivg.convert._rope import Rope, read_rope, rope_metadata, rope_tensors
 
 Metadata = dict[str, Any]
+
+
+def factors(config: Config, sizes: Mapping[str, int]) -> dict[str, Array]:
+    """What frequencies are divided by, where all elements of a head rotate and all layers alike."""
+    return rope_tensors(read_rope(config), sizes["head"])
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Architecture:
     #: Names that may stand before the trunk's tensors; the first that fits is taken.
     prefixes: tuple[str, ...] = ("model.", "transformer.", "")
     #: Tensors that are not in the weights but follow from the config.
-    computed: Callable[[Config, Mapping[str, int]], dict[str, Array]] = lambda config, sizes: {}
+    computed: Callable[[Config, Mapping[str, int]], dict[str, Array]] = factors
     #: Ends of the names of stored tensors that are no weights.
     ignored: tuple[str, ...] = ("rotary_emb.inv_freq",)
     #: Beginnings of the names of stored tensors that belong to another part than the text model.
@@ -52,15 +57,39 @@ def norm(name: str, source: str, size: str = "hidden", offset: float = 0) -> Ten
     return simple(f"{name}.weight", f"{source}.weight", size, offset=offset, exact=True)
 
 
+def attention_biases(query: View = unchanged, key: View = unchanged) -> list[Tensor]:
+    """The biases of attention's projections, in the order that the views give their rows."""
+    projections = (("q", "query", query), ("k", "key", key), ("v", "key", unchanged))
+    return [
+        *(
+            simple(
+                f"blk.{{layer}}.attn_{name}.bias",
+                f"layers.{{layer}}.self_attn.{name}_proj.bias",
+                size,
+                view,
+                flag="attention_bias",
+            )
+            for name, size, view in projections
+        ),
+        simple(
+            "blk.{layer}.attn_output.bias",
+            "layers.{layer}.self_attn.o_proj.bias",
+            "hidden",
+            flag="attention_bias",
+        ),
+    ]
+
+
 def common_sizes(config: Config) -> dict[str, int]:
     """Sizes under the names that most configs give them."""
     hidden, heads = config.whole("hidden_size"), config.whole("num_attention_heads", high=4096)
     if not config.has("head_dim") and "head_dim" not in config.defaults and hidden % heads != 0:
         raise config.error("num_attention_heads", heads, f"a divisor of hidden_size, {hidden}")
-    head = config.whole("head_dim", hidden // heads, low=2, high=4096)
+    head = config.whole("head_dim", hidden // heads, low=2, high=512)
     if head % 2 != 0:
         raise config.error("head_dim", head, "even: its elements rotate in pairs")
-    key_heads = config.whole("num_key_value_heads", heads, high=heads)
+    alike = config.is_null("num_key_value_heads")
+    key_heads = heads if alike else config.whole("num_key_value_heads", heads, high=heads)
     if heads % key_heads != 0:
         raise config.error("num_key_value_heads", key_heads, f"a divisor of num_attention_heads, {heads}")
     query, key = heads * head, key_heads * head
@@ -81,6 +110,7 @@ def common_sizes(config: Config) -> dict[str, int]:
         "positions": config.whole("max_position_embeddings", high=1 << 27),
         "untied": int(not config.flag("tie_word_embeddings", False)),
         "experts": 0,
+        "attention_bias": int(config.flag("attention_bias", False)),
     }
 
 
@@ -99,7 +129,7 @@ def common_metadata(
         "attention.layer_norm_rms_epsilon": config.number("rms_norm_eps", low=0, high=1),
         "attention.key_length": sizes["head"],
         "attention.value_length": sizes["head"],
-        **rope_metadata(rope or read_rope(config), sizes["positions"]),
+        **rope_metadata(rope or read_rope(config)),
         **(activation_metadata(config, "silu") if activation is None else activation),
     }
 

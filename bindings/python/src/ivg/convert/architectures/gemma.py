@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ivg.convert._config import Config
+from ivg.convert._numbers import Array
 from ivg.convert._plan import Tensor, simple
-from ivg.convert._rope import read_rope
+from ivg.convert._rope import Rope, read_layer_rope, rope_tensors
 
 from ._architecture import (
     OUTPUT,
     Architecture,
     Metadata,
     activation_metadata,
+    attention_biases,
     common_metadata,
     common_sizes,
     norm,
@@ -39,35 +42,40 @@ def _activation(config: Config) -> Metadata:
     return {} if old else activation_metadata(config, "gelu_pytorch_tanh")
 
 
-def _common(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_off(config, "attention_bias")
+def _common(config: Config, sizes: Mapping[str, int], rope: Rope | None = None) -> Metadata:
     require_off(config, "use_bidirectional_attention")
-    return common_metadata(config, sizes, activation=_activation(config))
+    return common_metadata(config, sizes, rope, activation=_activation(config))
 
 
-def _scale(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    """The factor of attention scores, where it is not 1/√head."""
-    scalar = config.number("query_pre_attn_scalar", sizes["head"], low=1e-6, high=1e6)
-    return {} if scalar == sizes["head"] else {"attention.scale": 1 / math.sqrt(scalar)}
+def _scale(config: Config, sizes: Mapping[str, int], even_layers: int) -> Metadata:
+    """The factor of attention scores, where it is not the one that readers assume: 1/√head, but in models of
+    `even_layers` layers, as the family's largest has, 1/√(hidden / heads)."""
+    scalar = config.number("query_pre_attn_scalar", low=1e-6, high=1e6)
+    even = sizes["hidden"] // sizes["heads"] if sizes["layers"] == even_layers else sizes["head"]
+    return {} if scalar == sizes["head"] == even else {"attention.scale": 1 / math.sqrt(scalar)}
 
 
-def _capping(config: Config) -> Metadata:
-    """Bounds that scores approach: x becomes cap · tanh(x / cap)."""
-    return {
-        name: config.number(name, low=1e-6, high=1e6)
-        for name in ("attn_logit_softcapping", "final_logit_softcapping")
-        if config.raw(name, None) is not None
-    }
+def _capping(config: Config, name: str) -> Metadata:
+    """A bound that scores approach: x becomes cap · tanh(x / cap). Null means none, for which files have 0."""
+    if config.is_null(name) and name in config.defaults:
+        return {name: 0.0}
+    return {name: config.number(name, low=1e-6, high=1e6)} if config.raw(name, None) is not None else {}
 
 
-def _windows(config: Config, sizes: Mapping[str, int], period: int) -> Metadata:
-    if config.raw("sliding_window", None) is None:
-        return {}
+def _windows(config: Config, sizes: Mapping[str, int], period: int, assumed: bool) -> Metadata:
+    """The window and its layers: where the config has no list, all but every `period`-th.
+
+    `assumed` is whether readers take a window where a file has none.
+    """
     layers = sizes["layers"]
     sliding = sliding_layers(config, layers) or [(layer + 1) % period != 0 for layer in range(layers)]
+    if not any(sliding):
+        return {"attention.sliding_window": 0} if assumed else {}
+    if config.is_null("sliding_window"):
+        raise config.error("sliding_window", None, "a whole number: some layers have a window")
     found = window_metadata(config.whole("sliding_window", high=1 << 27), sliding)
     # Readers take the family's usual pattern where a file has none.
-    if found and all(sliding):
+    if all(sliding):
         found["attention.sliding_window_pattern"] = sliding
     return found
 
@@ -75,28 +83,37 @@ def _windows(config: Config, sizes: Mapping[str, int], period: int) -> Metadata:
 def _gemma2(config: Config, sizes: Mapping[str, int]) -> Metadata:
     return {
         **_common(config, sizes),
-        **_scale(config, sizes),
-        **_capping(config.with_defaults({"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0})),
-        **_windows(config, sizes, 2),
+        **_scale(config, sizes, 46),
+        **_capping(config, "attn_logit_softcapping"),
+        **_capping(config, "final_logit_softcapping"),
+        **_windows(config, sizes, 2, assumed=True),
+    }
+
+
+def _global_rope(config: Config) -> Rope:
+    return read_layer_rope(config, "full_attention", "rope_theta")
+
+
+def _gemma3_with_pictures(config: Config, sizes: Mapping[str, int]) -> Metadata:
+    """`attn_logit_softcapping` is a field of Gemma 3 too, but of no effect; here, that of logits as well."""
+    local = read_layer_rope(config, "sliding_attention", "rope_local_base_freq")
+    if local.type != "default":
+        raise local.fields.error("rope_type", local.type, "default for layers with a window")
+    period = config.whole("sliding_window_pattern", 6, high=1024)
+    return {
+        **_common(config, sizes, _global_rope(config)),
+        **_scale(config, sizes, 62),
+        **_windows(config, sizes, period, assumed=False),
+        "rope.freq_base_swa": local.theta,
     }
 
 
 def _gemma3(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    found = {
-        **_common(config, sizes),
-        **_scale(config, sizes),
-        **_capping(config),
-    }
-    period = config.whole("sliding_window_pattern", config.raw("_sliding_window_pattern", 6), high=1024)
-    found |= _windows(config, sizes, period)
-    if config.has("rope_parameters"):
-        local = read_rope(config, "sliding_attention")
-        if local.type != "default":
-            raise local.fields.error("rope_type", local.type, "default for layers with a window")
-        found["rope.freq_base_swa"] = local.theta
-    else:
-        found["rope.freq_base_swa"] = config.number("rope_local_base_freq", 10_000.0, low=1e-3, high=1e12)
-    return found
+    return {**_gemma3_with_pictures(config, sizes), **_capping(config, "final_logit_softcapping")}
+
+
+def _gemma3_factors(config: Config, sizes: Mapping[str, int]) -> dict[str, Array]:
+    return rope_tensors(_global_rope(config), sizes["head"])
 
 
 _DEFAULTS = {
@@ -117,6 +134,7 @@ _TENSORS: list[Tensor] = [
     simple("blk.{layer}.ffn_gate.weight", f"{_MLP}.gate_proj.weight", "feed_forward hidden"),
     simple("blk.{layer}.ffn_up.weight", f"{_MLP}.up_proj.weight", "feed_forward hidden"),
     simple("blk.{layer}.ffn_down.weight", f"{_MLP}.down_proj.weight", "hidden feed_forward"),
+    *attention_biases(),
     _norm("output_norm", "norm"),
     OUTPUT,
 ]
@@ -131,7 +149,7 @@ GEMMA = Architecture(
     model_types=("gemma",),
     sizes=common_sizes,
     metadata=_common,
-    defaults=_DEFAULTS,
+    defaults={**_DEFAULTS, "num_key_value_heads": 16},
     tensors=[*_TENSORS, _norm("blk.{layer}.ffn_norm", "layers.{layer}.post_attention_layernorm")],
 )
 
@@ -140,18 +158,27 @@ GEMMA2 = Architecture(
     model_types=("gemma2",),
     sizes=common_sizes,
     metadata=_gemma2,
-    defaults={**_DEFAULTS, "query_pre_attn_scalar": 256, "sliding_window": 4096},
+    defaults={
+        **_DEFAULTS,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 4096,
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+        "num_key_value_heads": 4,
+    },
     tensors=[*_TENSORS, *_POST_NORMS],
 )
 
 GEMMA3 = Architecture(
     name="gemma3",
-    model_types=("gemma3_text", "gemma3"),
+    model_types=("gemma3_text",),
     sizes=common_sizes,
     metadata=_gemma3,
+    computed=_gemma3_factors,
     defaults={
         **_DEFAULTS,
         "rope_theta": 1_000_000.0,
+        "rope_local_base_freq": 10_000.0,
         "max_position_embeddings": 131_072,
         "query_pre_attn_scalar": 256,
         "sliding_window": 4096,
@@ -168,3 +195,5 @@ GEMMA3 = Architecture(
         _norm("blk.{layer}.attn_k_norm", f"{_ATTENTION}.k_norm", "head"),
     ],
 )
+
+GEMMA3_PICTURES = replace(GEMMA3, model_types=("gemma3",), metadata=_gemma3_with_pictures)

@@ -14,6 +14,10 @@ def _sizes(config: Config) -> dict[str, int]:
     hidden, heads = config.whole("n_embd"), config.whole("n_head", high=4096)
     if hidden % heads != 0:
         raise config.error("n_head", heads, f"a divisor of n_embd, {hidden}")
+    if hidden // heads not in range(2, 513, 2):
+        raise config.error(
+            "n_head", heads, f"such that heads have an even number of elements within 2...512; n_embd is {hidden}"
+        )
     return {
         "layers": config.whole("n_layer", high=1024),
         "hidden": hidden,
@@ -34,9 +38,7 @@ def _sizes(config: Config) -> dict[str, int]:
 def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
     require_off(config, "scale_attn_by_inverse_layer_idx")
     require_off(config, "add_cross_attention")
-    if not config.flag("scale_attn_weights", True):
-        raise config.error("scale_attn_weights", False, "true")
-    return {
+    found = {
         "block_count": sizes["layers"],
         "context_length": sizes["positions"],
         "embedding_length": sizes["hidden"],
@@ -45,6 +47,9 @@ def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
         "attention.layer_norm_epsilon": config.number("layer_norm_epsilon", low=0, high=1),
         **activation_metadata(config, "gelu_pytorch_tanh", "activation_function"),
     }
+    if not config.flag("scale_attn_weights", True):
+        found["attention.scale"] = 1.0
+    return found
 
 
 GPT2 = Architecture(
@@ -54,6 +59,7 @@ GPT2 = Architecture(
     metadata=_metadata,
     defaults={"layer_norm_epsilon": 1e-5, "n_positions": 1024, "tie_word_embeddings": True},
     prefixes=("transformer.", ""),
+    computed=lambda config, sizes: {},
     # Causal masks that older versions stored.
     ignored=(".attn.bias", ".attn.masked_bias"),
     tensors=[

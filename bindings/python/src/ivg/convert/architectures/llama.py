@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ivg.convert._config import Config
-from ivg.convert._numbers import Array
 from ivg.convert._plan import Source, Tensor, interleaved, rows, simple
-from ivg.convert._rope import llama3_factors, read_rope
 
 from ._architecture import (
     OUTPUT,
     Architecture,
     Metadata,
+    attention_biases,
     common_metadata,
     common_sizes,
     norm,
@@ -24,13 +24,9 @@ _MLP = "layers.{layer}.mlp"
 _EXPERT = "layers.{layer}.block_sparse_moe.experts.{expert}"
 _FUSED = "layers.{layer}.mlp.experts"
 
-#: What Mistral and Mixtral assume where config.json is silent.
-_MISTRAL_DEFAULTS = {"num_key_value_heads": 8, "sliding_window": 4096}
-
 
 def _sizes(config: Config) -> dict[str, int]:
     sizes = common_sizes(config)
-    sizes["attention_bias"] = int(config.flag("attention_bias", False))
     sizes["mlp_bias"] = int(config.flag("mlp_bias", False))
     if config.text("model_type", "llama") == "mixtral":
         sizes["experts"] = config.whole("num_local_experts", 8, low=2, high=1024)
@@ -46,18 +42,16 @@ def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
     if sizes["experts"]:
         found["expert_count"] = sizes["experts"]
         found["expert_used_count"] = sizes["experts_used"]
-    kind = config.text("model_type", "llama")
-    # A null means no window; only a missing field means the default.
-    window = config.values.get("sliding_window", 4096 if kind == "mistral" else None)
-    if kind != "llama" and window is not None:
-        window = Config({"sliding_window": window}, config.place).whole("sliding_window", high=1 << 27)
-        found |= window_metadata(window, [True] * sizes["layers"])
     return found
 
 
-def _computed(config: Config, sizes: Mapping[str, int]) -> dict[str, Array]:
-    rope = read_rope(config)
-    return {"rope_freqs.weight": llama3_factors(rope, sizes["head"])} if rope.type == "llama3" else {}
+def _windowed(config: Config, sizes: Mapping[str, int]) -> Metadata:
+    """Mistral and Mixtral; a null means no window."""
+    found = _metadata(config, sizes)
+    if not config.is_null("sliding_window") and config.raw("sliding_window", None) is not None:
+        window = config.whole("sliding_window", high=1 << 27)
+        found |= window_metadata(window, [True] * sizes["layers"])
+    return found
 
 
 def _experts(name: str, wide: bool, own: str, first: str | int, last: str, fused: str) -> Tensor:
@@ -77,10 +71,9 @@ def _experts(name: str, wide: bool, own: str, first: str | int, last: str, fused
 
 LLAMA = Architecture(
     name="llama",
-    model_types=("llama", "mistral", "mixtral"),
+    model_types=("llama",),
     sizes=_sizes,
     metadata=_metadata,
-    computed=_computed,
     defaults={"rms_norm_eps": 1e-6, "rope_theta": 10_000.0, "max_position_embeddings": 2048},
     tensors=[
         simple("token_embd.weight", "embed_tokens.weight", "vocabulary hidden"),
@@ -89,22 +82,7 @@ LLAMA = Architecture(
         simple("blk.{layer}.attn_k.weight", f"{_ATTENTION}.k_proj.weight", "key hidden", interleaved("key_heads")),
         simple("blk.{layer}.attn_v.weight", f"{_ATTENTION}.v_proj.weight", "key hidden"),
         simple("blk.{layer}.attn_output.weight", f"{_ATTENTION}.o_proj.weight", "hidden query"),
-        simple(
-            "blk.{layer}.attn_q.bias",
-            f"{_ATTENTION}.q_proj.bias",
-            "query",
-            interleaved("heads"),
-            flag="attention_bias",
-        ),
-        simple(
-            "blk.{layer}.attn_k.bias",
-            f"{_ATTENTION}.k_proj.bias",
-            "key",
-            interleaved("key_heads"),
-            flag="attention_bias",
-        ),
-        simple("blk.{layer}.attn_v.bias", f"{_ATTENTION}.v_proj.bias", "key", flag="attention_bias"),
-        simple("blk.{layer}.attn_output.bias", f"{_ATTENTION}.o_proj.bias", "hidden", flag="attention_bias"),
+        *attention_biases(interleaved("heads"), interleaved("key_heads")),
         norm("blk.{layer}.ffn_norm", "layers.{layer}.post_attention_layernorm"),
         simple("blk.{layer}.ffn_gate.weight", f"{_MLP}.gate_proj.weight", "feed_forward hidden", flag="dense"),
         simple("blk.{layer}.ffn_up.weight", f"{_MLP}.up_proj.weight", "feed_forward hidden", flag="dense"),
@@ -128,4 +106,28 @@ LLAMA = Architecture(
         norm("output_norm", "norm"),
         OUTPUT,
     ],
+)
+
+MISTRAL = replace(
+    LLAMA,
+    model_types=("mistral",),
+    metadata=_windowed,
+    defaults={
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10_000.0,
+        "max_position_embeddings": 131_072,
+        "num_key_value_heads": 8,
+        "sliding_window": 4096,
+    },
+)
+
+MIXTRAL = replace(
+    MISTRAL,
+    model_types=("mixtral",),
+    defaults={
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 1_000_000.0,
+        "max_position_embeddings": 131_072,
+        "num_key_value_heads": 8,
+    },
 )

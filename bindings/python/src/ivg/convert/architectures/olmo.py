@@ -11,10 +11,10 @@ from ._architecture import (
     OUTPUT,
     Architecture,
     Metadata,
+    attention_biases,
     common_metadata,
     common_sizes,
     norm,
-    require_off,
 )
 
 _ATTENTION = "layers.{layer}.self_attn"
@@ -22,7 +22,6 @@ _MLP = "layers.{layer}.mlp"
 
 
 def _olmo(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_off(config, "attention_bias")
     found = common_metadata(config.with_defaults({**config.defaults, "rms_norm_eps": 0.0}), sizes)
     # Its norms have no weights and a fixed epsilon.
     del found["attention.layer_norm_rms_epsilon"]
@@ -30,11 +29,6 @@ def _olmo(config: Config, sizes: Mapping[str, int]) -> Metadata:
     if config.has("clip_qkv"):
         found["attention.clamp_kqv"] = config.number("clip_qkv", low=1e-6, high=1e9)
     return found
-
-
-def _olmo2(config: Config, sizes: Mapping[str, int]) -> Metadata:
-    require_off(config, "attention_bias")
-    return common_metadata(config, sizes)
 
 
 _DEFAULTS = {"rope_theta": 10_000.0, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5}
@@ -47,6 +41,7 @@ def _tensors(query: View, key: View) -> list[Tensor]:
         simple("blk.{layer}.attn_k.weight", f"{_ATTENTION}.k_proj.weight", "key hidden", key),
         simple("blk.{layer}.attn_v.weight", f"{_ATTENTION}.v_proj.weight", "key hidden"),
         simple("blk.{layer}.attn_output.weight", f"{_ATTENTION}.o_proj.weight", "hidden query"),
+        *attention_biases(query, key),
         simple("blk.{layer}.ffn_gate.weight", f"{_MLP}.gate_proj.weight", "feed_forward hidden"),
         simple("blk.{layer}.ffn_up.weight", f"{_MLP}.up_proj.weight", "feed_forward hidden"),
         simple("blk.{layer}.ffn_down.weight", f"{_MLP}.down_proj.weight", "hidden feed_forward"),
@@ -67,7 +62,7 @@ OLMO2 = Architecture(
     name="olmo2",
     model_types=("olmo2",),
     sizes=common_sizes,
-    metadata=_olmo2,
+    metadata=common_metadata,
     defaults=_DEFAULTS,
     tensors=[
         *_tensors(unchanged, unchanged),

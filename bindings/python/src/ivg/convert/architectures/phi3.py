@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ivg.convert._config import Config
 from ivg.convert._numbers import Array
 from ivg.convert._plan import simple
-from ivg.convert._rope import Rope, longrope_factors, longrope_scale, read_rope
+from ivg.convert._rope import Rope, longrope_scale, read_rope, rope_tensors
 
 from ._architecture import (
     OUTPUT,
@@ -22,47 +23,40 @@ _ATTENTION = "layers.{layer}.self_attn"
 
 
 def _rope(config: Config) -> Rope:
-    rope = read_rope(config)
+    rope = read_rope(config, partial=True)
     # transformers reads a "yarn" of this family as its own kind too.
     kind = "longrope" if rope.type == "yarn" else rope.type
     if kind not in ("default", "longrope"):
         raise rope.fields.error("rope_type", rope.type, "default or longrope")
-    return Rope(kind, rope.theta, rope.fields, rope.partial)
+    return replace(rope, type=kind)
 
 
 def _rotated(rope: Rope, sizes: Mapping[str, int]) -> int:
     """Elements of each head that rotate."""
-    return int(sizes["head"] * rope.partial)
+    count = int(sizes["head"] * rope.partial)
+    if count < 2 or count % 2 != 0:
+        raise rope.fields.error(
+            "partial_rotary_factor", rope.partial, f"such that of {sizes['head']} elements an even number rotates"
+        )
+    return count
 
 
 def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
     rope = _rope(config)
-    found = common_metadata(config, sizes, rope)
+    found = common_metadata(config, sizes, replace(rope, type="default"))
     del found["attention.key_length"], found["attention.value_length"]
-    original = rope.fields.whole("original_max_position_embeddings", 4096, high=1 << 27)
     found["rope.dimension_count"] = _rotated(rope, sizes)
-    found["rope.scaling.original_context_length"] = original
+    found["rope.scaling.original_context_length"] = rope.original
     # 0 says that there is no window.
     found["attention.sliding_window"] = config.whole("sliding_window", 0, low=0, high=1 << 27)
     if rope.type == "longrope":
-        found["rope.scaling.attn_factor"] = _scale(rope, original, sizes["positions"])
+        found["rope.scaling.attn_factor"] = longrope_scale(rope)
     return found
-
-
-def _scale(rope: Rope, original: int, positions: int) -> float:
-    if rope.fields.has("attention_factor"):
-        return rope.fields.number("attention_factor", low=1e-6, high=1e6)
-    return longrope_scale(original, positions)
 
 
 def _computed(config: Config, sizes: Mapping[str, int]) -> dict[str, Array]:
     rope = _rope(config)
-    if rope.type != "longrope":
-        return {}
-    return {
-        f"rope_factors_{name}.weight": longrope_factors(rope, f"{name}_factor", _rotated(rope, sizes))
-        for name in ("long", "short")
-    }
+    return rope_tensors(rope, _rotated(rope, sizes))
 
 
 PHI3 = Architecture(
@@ -71,7 +65,12 @@ PHI3 = Architecture(
     sizes=common_sizes,
     metadata=_metadata,
     computed=_computed,
-    defaults={"rms_norm_eps": 1e-5, "rope_theta": 10_000.0, "max_position_embeddings": 4096},
+    defaults={
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10_000.0,
+        "max_position_embeddings": 4096,
+        "original_max_position_embeddings": 4096,
+    },
     tensors=[
         simple("token_embd.weight", "embed_tokens.weight", "vocabulary hidden"),
         norm("blk.{layer}.attn_norm", "layers.{layer}.input_layernorm"),

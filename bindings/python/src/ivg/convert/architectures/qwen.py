@@ -11,10 +11,10 @@ from ._architecture import (
     OUTPUT,
     Architecture,
     Metadata,
+    attention_biases,
     common_metadata,
     common_sizes,
     norm,
-    require_off,
     sliding_layers,
     window_metadata,
 )
@@ -25,12 +25,10 @@ _MLP = "layers.{layer}.mlp"
 
 def _metadata(config: Config, sizes: Mapping[str, int]) -> Metadata:
     found = common_metadata(config, sizes)
-    if config.text("model_type", "") == "qwen3":
-        require_off(config, "attention_bias")
-    elif not config.has("head_dim"):
+    if config.text("model_type", "") == "qwen2" and not config.has("head_dim"):
         # As files of this architecture have been written ever since.
         del found["attention.key_length"], found["attention.value_length"]
-    if config.flag("use_sliding_window", False) and config.raw("sliding_window", None) is not None:
+    if config.flag("use_sliding_window", False) and not config.is_null("sliding_window"):
         layers = sizes["layers"]
         first = config.whole("max_window_layers", 28, low=0)
         sliding = sliding_layers(config, layers) or [layer >= first for layer in range(layers)]
@@ -44,6 +42,7 @@ _DEFAULTS = {
     "max_position_embeddings": 32_768,
     "sliding_window": 4096,
     "max_window_layers": 28,
+    "num_key_value_heads": 32,
 }
 
 _TENSORS: list[Tensor] = [
@@ -83,6 +82,7 @@ QWEN3 = Architecture(
     defaults={**_DEFAULTS, "head_dim": 128},
     tensors=[
         *_TENSORS,
+        *attention_biases(),
         norm("blk.{layer}.attn_q_norm", f"{_ATTENTION}.q_norm", "head"),
         norm("blk.{layer}.attn_k_norm", f"{_ATTENTION}.k_norm", "head"),
     ],
