@@ -370,7 +370,7 @@ import Testing
     unlink(target.path)
     quantizer = try Quantizer(source: temporary.path, target: target.path, options: chosen)
     _ = try quantizer?.next()
-    #expect(target.names().count == 1)
+    #expect(!target.names().contains("file.gguf"))
     quantizer = nil
     #expect(target.names() == [])
   }
