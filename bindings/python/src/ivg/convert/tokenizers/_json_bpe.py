@@ -16,6 +16,9 @@ from ._vocabulary import SPACE, Kind, Vocabulary, empty_vocabulary
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 #: The character that stands for a space in words of byte-level BPE.
 _SPELLED_SPACE = "Ġ"
+#: The class of tokenizers that vocab.json and merges.txt alone describe, and others by the model_type they go with.
+_PLAIN_CLASS = "GPT2Tokenizer"
+_CLASSES = {"qwen2": "Qwen2Tokenizer", "qwen3": "Qwen2Tokenizer"}
 
 
 def is_sentencepiece(tokenizer: dict[str, Any]) -> bool:
@@ -70,6 +73,25 @@ def prepare_text(found: Vocabulary, tokenizer: dict[str, Any], place: str) -> No
     require_spaces(normalizer + cuts, place)
     require_uncut(found, cuts, added_ids(tokenizer), place)
     found.add_space_prefix, found.space_prefix = space_prefix(normalizer + cuts)
+
+
+def require_plain_words(folder: Path, tokenizer: dict[str, Any], config: Config, pre: str | None) -> None:
+    """Throws if tokenizer_config.json has texts of byte-level BPE cut otherwise than the other files say (by `pre` the
+    caller says it)."""
+    path = folder / "tokenizer_config.json"
+    settings = Config(read_json(path) if path.exists() else {}, str(path))
+    step = tokenizer.get("pre_tokenizer")
+    # transformers changes the pre-tokenizer if it is this one alone.
+    is_changed = not tokenizer or (isinstance(step, dict) and step.get("type") == "ByteLevel")
+    if pre is None and is_changed and settings.raw("add_prefix_space", False) is True:
+        raise ConvertError(f"{path}: add_prefix_space is true; a GGUF file of byte-level BPE cannot say so")
+    if pre is None and not tokenizer:
+        kind = str(settings.raw("tokenizer_class", _CLASSES.get(config.raw("model_type", ""), _PLAIN_CLASS)))
+        if kind.removesuffix("Fast") != _PLAIN_CLASS:
+            raise ConvertError(
+                f"{path}: tokenizer_class is {shown(kind)}; without tokenizer.json only {_PLAIN_CLASS}'s way of "
+                "cutting text is known. If it cuts text as a known pre-tokenizer does, pass its name with --pre"
+            )
 
 
 def read_vocab_and_merges(folder: Path, size: int, pre: str | None) -> Vocabulary:

@@ -40,8 +40,8 @@ def require_spaces(steps: Sequence[Any], place: str) -> None:
         if kind == "Replace" or (kind == "Metaspace" and step.get("replacement", SPACE) == SPACE):
             return
     raise ConvertError(
-        f"{place}: neither a Replace of the normalizer nor a Metaspace of the pre_tokenizer writes spaces as {SPACE}, as "
-        "a SentencePiece vocabulary does"
+        f"{place}: neither a Replace of the normalizer nor a Metaspace of the pre_tokenizer writes spaces as {SPACE}, "
+        "as a SentencePiece vocabulary does"
     )
 
 

@@ -43,8 +43,10 @@ _KNOWN: dict[tuple[str, ...], str] = {
 _WHOLE_WORDS = {"dbrx": "llama-bpe"}
 #: All names by which readers take words whole that are tokens, whatever the merges say.
 _IGNORING_MERGES = frozenset(
-    "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken minicpm5 "
-    "granite-embed-multi-97m".split()
+    (
+        *("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"),
+        *("tekken", "minicpm5", "granite-embed-multi-97m"),
+    )
 )
 
 #: Behaviours of a split, and whether it is inverted, by which each match becomes a word. Removing what is between the
