@@ -348,6 +348,13 @@ def test_merges_that_do_not_make_a_piece(tmp_path: Path) -> None:
     assert_fails(folder, r"model: merges make \['h', 'e'\] of token 'he' and do not merge that")
 
 
+def test_a_piece_that_is_too_long_to_merge() -> None:
+    longest = "a" * 1024
+    assert merge_scores([("a", "a")], ["a", "aa", longest], False, "") == {"aa": 0.0}
+    with pytest.raises(ConvertError, match=r"here: vocab: token 'aaa.* has more than 1024 bytes"):
+        merge_scores([("a", "a")], ["a", "aa", longest + "a"], False, "here")
+
+
 def merged_by_list(text: str, merges: list[tuple[str, str]]) -> list[str]:
     """As `tokenizers` merges: the pair that comes first in the list, of equals the leftmost."""
     symbols = list(text)

@@ -86,7 +86,7 @@ def require_plain_words(folder: Path, tokenizer: dict[str, Any], config: Config,
     if pre is None and is_changed and settings.raw("add_prefix_space", False) is True:
         raise ConvertError(f"{path}: add_prefix_space is true; a GGUF file of byte-level BPE cannot say so")
     if pre is None and not tokenizer:
-        kind = str(settings.raw("tokenizer_class", _CLASSES.get(config.raw("model_type", ""), _PLAIN_CLASS)))
+        kind = str(settings.raw("tokenizer_class", _CLASSES.get(config.text("model_type", ""), _PLAIN_CLASS)))
         if kind.removesuffix("Fast") != _PLAIN_CLASS:
             raise ConvertError(
                 f"{path}: tokenizer_class is {shown(kind)}; without tokenizer.json only {_PLAIN_CLASS}'s way of "

@@ -17,6 +17,8 @@ from ._vocabulary import SPACE, Kind, Vocabulary
 #: Whether a text is cut between two characters.
 _Cut = Callable[[str, str], bool]
 
+#: Longer pieces never come out of a text where a GGUF file is read.
+_LONGEST = 1024
 _ASCII_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
@@ -115,6 +117,11 @@ def merge_scores(
 
     Throws if there are none: a piece of which the list does not know all that SentencePiece would do.
     """
+    for piece in pieces:
+        if len(piece.encode("utf-8", "replace")) > _LONGEST:
+            raise ConvertError(
+                f"{place}: vocab: token {shown(piece)} has more than {_LONGEST} bytes, too many to merge"
+            )
     known = set(pieces)
     if not ignores_merges and _is_of_pieces(merges, known):
         first: dict[str, float] = {}
