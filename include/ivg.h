@@ -331,9 +331,9 @@ enum {
 /* ivg_model_tokenize(): text to token ids, as llama.cpp gives them. Since 0.1.
  *
  * SentencePiece vocabularies (those of Llama 2 and Mistral 7B, say, but not Gemma's) put a space in front of a text and
- * behind each special token; ivg_model_detokenize() takes the one in front off again. Parts of texts, such as the
- * tokens of a result, are told by IVG_TOKENIZE_CONTINUES and IVG_DETOKENIZE_CONTINUES. Generated text keeps its spaces
- * always.
+ * behind each special token (Mistral's since 0.3 behind none); ivg_model_detokenize() takes the one in front off again.
+ * Parts of texts, such as the tokens of a result, are told by IVG_TOKENIZE_CONTINUES and IVG_DETOKENIZE_CONTINUES.
+ * Generated text keeps its spaces always.
  *
  * Sets `*count` to the number of ids, and writes them to `tokens` if that is not NULL and `capacity` ids fit, else
  * nothing. `flags`: IVG_TOKENIZE_..., 0 for none; ivg_session_begin tokenises prompts with SPECIAL and BEGIN.

@@ -38,7 +38,7 @@ struct BytePairModel: TokenizerModel {
   }
 
   /// Byte-level vocabularies have words with a space in front and words without.
-  var addsSpace: Bool { false }
+  var spacePrefix: SpacePrefix { .none }
 
   func encode(
     _ text: UnsafeRawBufferPointer, isBeginning: Bool, into output: inout [Int32]

@@ -40,7 +40,7 @@ package struct PreTokenizer: Sendable {
   let passes: [Pass]
 
   /// Whether a word that is a token becomes that token, whatever the merges say.
-  let ignoresMerges: Bool
+  var ignoresMerges: Bool
 
   /// Whether the begin token is added when the file does not say.
   let addsBegin: Bool

@@ -27,12 +27,12 @@ struct SentencePieceModel: TokenizerModel {
   /// Where nothing merges.
   private let pairs: CharacterPairs
 
-  /// Whether text gets a space in front (`tokenizer.ggml.add_space_prefix`).
-  let addsSpace: Bool
+  /// Where text gets a space in front.
+  let spacePrefix: SpacePrefix
 
   /// Reads the scores of `file`. Throws `.corruptFile` naming the field; `.outOfMemory`.
   init(file: GGUFFile, vocabulary: Vocabulary) throws(IVGError) {
-    addsSpace = try file.metadata.bool("tokenizer.ggml.add_space_prefix") ?? true
+    spacePrefix = try SpacePrefix(file: file)
     index = try TokenIndex(vocabulary: vocabulary)
     pairs = try CharacterPairs(vocabulary: vocabulary)
     ranks = try Self.ranks(of: file, count: vocabulary.count)
@@ -47,7 +47,7 @@ struct SentencePieceModel: TokenizerModel {
     _ text: UnsafeRawBufferPointer, isBeginning: Bool, into output: inout [Int32]
   ) {
     guard !text.isEmpty else { return }
-    let space = isBeginning && addsSpace ? 1 : 0
+    let space = isBeginning && spacePrefix.applies(to: text) ? 1 : 0
     if space == 0 && !text.contains(TokenSpelling.spaceMark[0]) {
       return encodeUnmarked(text, into: &output)
     }

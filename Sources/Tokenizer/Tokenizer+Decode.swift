@@ -24,14 +24,16 @@ extension Tokenizer {
   /// Ids out of range give nothing. For text that arrives piece by piece see `UTF8Assembler`.
   ///
   /// The space that `encode` puts before a text for some vocabularies is taken off, from the first
-  /// token or the first behind control tokens at the beginning; with `continues`, the tokens go on
-  /// behind others and every space stays.
+  /// token or the first behind control tokens at the beginning (of vocabularies that put none behind
+  /// special tokens: behind the begin token); with `continues`, the tokens go on behind others and
+  /// every space stays.
   package func decode(
     _ tokens: some Sequence<Int32>, skipControl: Bool, continues: Bool = false
   ) -> [UInt8] {
     var output: [UInt8] = []
     output.reserveCapacity(tokens.underestimatedCount * 4)
-    var isBeginning = model.addsSpace && !continues
+    let prefix = model.spacePrefix
+    var isBeginning = prefix != .none && !continues
     for token in tokens {
       let isControl = isControl(token)
       let bytes = bytes(of: token)
@@ -39,7 +41,7 @@ extension Tokenizer {
         let skipped = isBeginning && !isControl && bytes.first == UInt8(ascii: " ") ? 1 : 0
         output.append(contentsOf: bytes.dropFirst(skipped))
       }
-      isBeginning = isBeginning && isControl
+      isBeginning = isBeginning && isControl && (prefix.countsBehindSpecials || token == beginToken)
     }
     return output
   }

@@ -8,12 +8,12 @@ extension Tokenizer {
   /// which always count. With `addBegin`, `beginToken` comes first if there is one, unless the text
   /// begins with it (as rendered chat templates do); pass `addsBeginToken` to do as the model expects.
   /// `continues`: the text goes on behind another. Vocabularies that put a space before a text then put
-  /// none; behind special tokens they do so, as in llama.cpp, if these are parsed.
+  /// none; behind special tokens most do so, as in llama.cpp, if these are parsed (see `SpacePrefix`).
   ///
   /// Any bytes are legal, UTF-8 or not, and `decode` gives them back exactly, except for single
   /// bytes that the vocabulary cannot spell (see `canSpell`), which are left out; for `▁`, which is
-  /// a space to SentencePiece, and the spaces it puts in; and for white space behind a special
-  /// token that takes it along.
+  /// a space to SentencePiece, and the spaces it puts in, or a space at the beginning in place of that;
+  /// and for white space behind a special token that takes it along.
   ///
   /// Throws `.invalidArgument` for texts beyond 2 GiB. Threads: may be called from any number at
   /// once.
@@ -40,7 +40,8 @@ extension Tokenizer {
       } special: { token in
         output.append(token)
         fragment = Fragment(
-          isBeginning: parseSpecial || !continues, strips: stripping.contains(token))
+          isBeginning: (parseSpecial || !continues) && model.spacePrefix.countsBehindSpecials,
+          strips: stripping.contains(token))
       }
     }
     if let begin, parseSpecial, output.count > 1, output[1] == begin { output.removeFirst() }
@@ -73,7 +74,8 @@ extension Tokenizer {
       border.strips ? rest.drop { StrippingTokens.isSpace($0) } : rest
     output += try encode(
       Array(tail + completion), parseSpecial: parseCompletion, addBegin: false,
-      continues: tail.isEmpty && !prompt.isEmpty)
+      continues: border.position > 0
+        && (tail.isEmpty || !model.spacePrefix.countsBehindSpecials))
     return output
   }
 

@@ -33,15 +33,19 @@ extension Tokenizer {
   }
 
   /// The rules by which text is cut into words, checked to be known; of no meaning to
-  /// SentencePiece.
+  /// SentencePiece. Whether words that are tokens are taken whole goes by the rules' name, unless
+  /// the file says it by `tokenizer.ivg.ignore_merges`.
   static func preTokenizer(of file: GGUFFile, _ kind: Kind) throws(IVGError) -> PreTokenizer {
     let key = "tokenizer.ggml.pre"
     let name = try file.metadata.string(key) ?? "default"
-    guard let preTokenizer = PreTokenizer(named: kind == .bytePair ? name : "default") else {
+    guard var preTokenizer = PreTokenizer(named: kind == .bytePair ? name : "default") else {
       throw IVGError(
         .unsupported,
         "\(file.path): \(key) is \"\(shortened(name))\", which is not supported; known: "
           + PreTokenizer.knownNames)
+    }
+    if let ignoresMerges = try file.metadata.bool("tokenizer.ivg.ignore_merges") {
+      preTokenizer.ignoresMerges = ignoresMerges
     }
     return preTokenizer
   }

@@ -3,11 +3,11 @@
 /// Special tokens, the begin token and the way back from ids to bytes are the same for all and live
 /// in `Tokenizer`. Threads: implementations are immutable, so that one serves all threads at once.
 protocol TokenizerModel: Sendable {
-  /// Whether a text that begins gets a space in front.
-  var addsSpace: Bool { get }
+  /// Where a text gets a space in front.
+  var spacePrefix: SpacePrefix { get }
 
   /// Appends the tokens of `text`, in which special tokens mean nothing. `isBeginning`: nothing is
-  /// before it, or a special token. Never fails: every byte sequence has an encoding. `text.count`
+  /// before it, or a special token behind which `spacePrefix` counts. Never fails: every byte sequence has an encoding. `text.count`
   /// is at most `Int32.max`.
   func encode(_ text: UnsafeRawBufferPointer, isBeginning: Bool, into output: inout [Int32])
 

@@ -77,6 +77,59 @@ import Tokenizer
     #expect(tokenizer.decode(first, skipControl: false, continues: true) == Array(" the".utf8))
   }
 
+  /// `<s>` is 1, `[x]` 259, ` ` 260, `a` 261, ` a` 262.
+  private func file(_ prefix: String?, isAdded: Bool = true) -> TestVocabulary {
+    var file = TestVocabulary(pieces: [("[x]", 0, 3), ("▁", 0, 1), ("a", 0, 1), ("▁a", -1, 1)])
+    file.add("tokenizer.ggml.add_space_prefix", bool: isAdded)
+    if let prefix { file.add("tokenizer.ivg.space_prefix", string: prefix) }
+    return file
+  }
+
+  @Test func prefixSchemes() throws {
+    for (prefix, plain, spaced, behind, behindSpaced) in [
+      (nil, [262], [260, 262], [259, 262, 259, 260, 262], [1, 260, 262]),
+      ("everywhere", [262], [260, 262], [259, 262, 259, 260, 262], [1, 260, 262]),
+      ("first", [262], [262], [259, 261, 259, 262], [1, 262]),
+      ("always", [262], [262], [259, 262, 259, 262], [1, 262]),
+      ("none", [261], [262], [259, 261, 259, 262], [1, 262]),
+    ] as [(String?, [Int32], [Int32], [Int32], [Int32])] {
+      let tokenizer = try file(prefix).tokenizer()
+      let name = Comment(rawValue: prefix ?? "llama.cpp")
+      #expect(try tokenizer.encode("a") == plain, name)
+      #expect(try tokenizer.encode(" a") == spaced, name)
+      #expect(try tokenizer.encode("▁a") == spaced, name)
+      #expect(try tokenizer.encode("[x]a[x] a", parseSpecial: true) == behind, name)
+      #expect(try tokenizer.encode("<s> a", parseSpecial: true) == behindSpaced, name)
+    }
+    #expect(throws: IVGError.self) { try file("last").tokenizer() }
+    #expect(try file("first", isAdded: false).tokenizer().encode("a") == [262])
+  }
+
+  @Test func prefixOfTheFirstTextAlone() throws {
+    let tokenizer = try file("first").tokenizer()
+    func encode(_ prompt: String, _ completion: String) throws -> [Int32] {
+      try tokenizer.encode(
+        prompt: Array(prompt.utf8), completion: Array(completion.utf8), addBegin: true)
+    }
+    #expect(try encode("", "a") == [1, 262])
+    #expect(try encode("a", "a") == [1, 262, 261])
+    #expect(try encode("[x]", "a") == [1, 259, 261])
+    #expect(try encode("[x]a", "a") == [1, 259, 261, 261])
+    #expect(try encode("[x] a", "a") == [1, 259, 262, 261])
+    // The space is taken off again where it was put, and no other one.
+    let texts = ["a", "aa", "[x]a", "[x] a", "a[x] a", "[x]", "a[x]a"]
+    for text in texts {
+      for addBegin in [false, true] {
+        let ids = try tokenizer.encode(
+          Array(text.utf8), parseSpecial: true, addBegin: addBegin)
+        let expected = Array(((addBegin ? "<s>" : "") + text).utf8)
+        #expect(tokenizer.decode(ids, skipControl: false) == expected, "\(text)")
+      }
+    }
+    #expect(tokenizer.decode([1, 262], skipControl: true) == [97])
+    #expect(tokenizer.decode([262], skipControl: true, continues: true) == [32, 97])
+  }
+
   @Test func promptAndCompletion() throws {
     let tokenizer = try tiny()
     func encode(_ prompt: String, _ completion: String) throws -> [Int32] {

@@ -93,6 +93,15 @@ import Tokenizer
       let file = TestVocabulary(pre: pre, merged: [], special: [("ab", 1)])
       #expect(try file.tokenizer().encode("ab") == ids)
     }
+    // The file's own word counts more than the custom of the name.
+    for (pre, ignored, ids) in [
+      ("llama-bpe", false, [97, 98]), ("qwen2", true, [256]), ("gpt-2", true, [256]),
+      ("tekken", false, [97, 98]), ("tekken", true, [256]),
+    ] as [(String, Bool, [Int32])] {
+      var file = TestVocabulary(pre: pre, merged: [], special: [("ab", 1)])
+      file.add("tokenizer.ivg.ignore_merges", bool: ignored)
+      #expect(try file.tokenizer().encode("ab") == ids, "\(pre) \(ignored)")
+    }
   }
 
   @Test func difference() throws {

@@ -9,12 +9,16 @@ from typing import Any
 from ivg.convert._config import Config, read_json, read_small
 from ivg.convert._errors import ConvertError, shown
 
-from ._pre import recognise
+from ._pieces import merge_scores, require_spaces, require_uncut, space_prefix
+from ._pre import ignored_merges, recognise
 from ._vocabulary import SPACE, Kind, Vocabulary, empty_vocabulary
 
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 #: The character that stands for a space in words of byte-level BPE.
 _SPELLED_SPACE = "Ġ"
+#: The class of tokenizers that vocab.json and merges.txt alone describe, and others by the model_type they go with.
+_PLAIN_CLASS = "GPT2Tokenizer"
+_CLASSES = {"qwen2": "Qwen2Tokenizer", "qwen3": "Qwen2Tokenizer"}
 
 
 def is_sentencepiece(tokenizer: dict[str, Any]) -> bool:
@@ -26,36 +30,68 @@ def is_sentencepiece(tokenizer: dict[str, Any]) -> bool:
 def read_byte_level(tokenizer: dict[str, Any], size: int, pre: str | None, place: str) -> Vocabulary:
     """Byte-level BPE as a table of `size` tokens. `pre` overrides what the file says about cutting text."""
     model = _bpe_model(tokenizer, place)
-    found = empty_vocabulary("gpt2", pre or recognise(tokenizer, place), size)
+    name = pre or recognise(tokenizer, place)
+    found = empty_vocabulary("gpt2", name, size)
+    found.ignore_merges = ignored_merges(tokenizer, name)
     for text, index in _entries(model):
         found.put(index, text, Kind.NORMAL, 0, place)
     found.merges = [" ".join(part.replace(" ", _SPELLED_SPACE) for part in pair) for pair in _merges(model)]
+    _require_merges(found, model.place)
     return found
 
 
 def read_sentencepiece_json(tokenizer: dict[str, Any], size: int, place: str) -> Vocabulary:
     """BPE with byte fallback as the SentencePiece vocabulary it was made of: a piece scores the lower, the later its
-    merge stands in the list."""
+    merge stands in the list. Throws if no scores do what the list of merges does."""
     model = _bpe_model(tokenizer, place)
     found = empty_vocabulary("llama", "default", size)
     unknown = model.raw("unk_token", None)
-    ranks: dict[str, int] = {}
-    for rank, (left, right) in enumerate(_merges(model)):
-        ranks.setdefault(left + right, rank)
-    for text, index in _entries(model):
+    entries, merges, added = _entries(model), _merges(model), added_ids(tokenizer)
+    pieces = [text for text, index in entries if text != unknown and index not in added and not _BYTE.fullmatch(text)]
+    scores = merge_scores(merges, pieces, model.raw("ignore_merges", False) is True, model.place)
+    for text, index in entries:
         kind = Kind.NORMAL
         if text == unknown:
             kind = Kind.UNKNOWN
         elif _BYTE.fullmatch(text):
             kind = Kind.BYTE
         # Single characters come out of no merge; their scores are never compared.
-        score = 0.0 if kind is not Kind.NORMAL else -float(ranks.get(text, len(ranks)))
+        score = 0.0 if kind is not Kind.NORMAL else scores.get(text, -float(len(scores)))
         found.put(index, text, kind, score, place)
     if isinstance(unknown, str) and unknown in model.raw("vocab"):
         found.special["unknown"] = model.raw("vocab")[unknown]
-    _require_no_normalizer(tokenizer, place)
-    found.add_space_prefix = _adds_space(tokenizer)
+    prepare_text(found, tokenizer, place)
     return found
+
+
+def prepare_text(found: Vocabulary, tokenizer: dict[str, Any], place: str) -> None:
+    """Takes what a tokenizer.json of SentencePiece's kind does to a text before it is merged. Throws if it does what a
+    GGUF file cannot say."""
+    _require_no_normalizer(tokenizer, place)
+    normalizer = _steps(tokenizer, "normalizer", "normalizers")
+    cuts = _steps(tokenizer, "pre_tokenizer", "pretokenizers")
+    require_spaces(normalizer + cuts, place)
+    require_uncut(found, cuts, added_ids(tokenizer), place)
+    found.add_space_prefix, found.space_prefix = space_prefix(normalizer + cuts)
+
+
+def require_plain_words(folder: Path, tokenizer: dict[str, Any], config: Config, pre: str | None) -> None:
+    """Throws if tokenizer_config.json has texts of byte-level BPE cut otherwise than the other files say (by `pre` the
+    caller says it)."""
+    path = folder / "tokenizer_config.json"
+    settings = Config(read_json(path) if path.exists() else {}, str(path))
+    step = tokenizer.get("pre_tokenizer")
+    # transformers changes the pre-tokenizer if it is this one alone.
+    is_changed = not tokenizer or (isinstance(step, dict) and step.get("type") == "ByteLevel")
+    if pre is None and is_changed and settings.raw("add_prefix_space", False) is True:
+        raise ConvertError(f"{path}: add_prefix_space is true; a GGUF file of byte-level BPE cannot say so")
+    if pre is None and not tokenizer:
+        kind = str(settings.raw("tokenizer_class", _CLASSES.get(config.text("model_type", ""), _PLAIN_CLASS)))
+        if kind.removesuffix("Fast") != _PLAIN_CLASS:
+            raise ConvertError(
+                f"{path}: tokenizer_class is {shown(kind)}; without tokenizer.json only {_PLAIN_CLASS}'s way of "
+                "cutting text is known. If it cuts text as a known pre-tokenizer does, pass its name with --pre"
+            )
 
 
 def read_vocab_and_merges(folder: Path, size: int, pre: str | None) -> Vocabulary:
@@ -75,6 +111,7 @@ def read_vocab_and_merges(folder: Path, size: int, pre: str | None) -> Vocabular
         if len(line.split(" ")) != 2:
             raise ConvertError(f"{merges}: line {number} is not two words: {shown(line)}")
         found.merges.append(line)
+    _require_merges(found, str(merges))
     return found
 
 
@@ -84,7 +121,23 @@ def _bpe_model(tokenizer: dict[str, Any], place: str) -> Config:
     kind = model.text("type", "BPE" if "merges" in model.values else "")
     if kind != "BPE":
         raise ConvertError(f"{model.place}: type is {shown(kind)}; only BPE can be converted")
+    for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
+        value = model.raw(name, None)
+        if value not in (None, "", 0):
+            raise ConvertError(f"{model.place}: {name} is {shown(value)}; a GGUF file cannot say so")
     return model
+
+
+def _require_merges(vocabulary: Vocabulary, place: str) -> None:
+    if not vocabulary.merges:
+        raise ConvertError(f"{place} has no merges; a GGUF file of byte-level BPE cannot be without")
+
+
+def added_ids(tokenizer: dict[str, Any]) -> set[int]:
+    """The ids of added tokens; what is malformed among them is reported where they are read."""
+    added = tokenizer.get("added_tokens")
+    entries = added if isinstance(added, list) else []
+    return {entry["id"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), int)}
 
 
 def _entries(model: Config) -> list[tuple[str, int]]:
@@ -128,16 +181,3 @@ def _steps(tokenizer: dict[str, Any], name: str, inner: str) -> list[Any]:
     if isinstance(step, dict) and isinstance(step.get(inner), list):
         return list(step[inner])
     return [] if step is None else [step]
-
-
-def _adds_space(tokenizer: dict[str, Any]) -> bool:
-    """Whether a space is put before the text: by a normalizer that prepends one, or by `Metaspace`."""
-    steps = _steps(tokenizer, "normalizer", "normalizers") + _steps(tokenizer, "pre_tokenizer", "pretokenizers")
-    for step in steps:
-        if not isinstance(step, dict):
-            continue
-        if step.get("type") == "Prepend":
-            return True
-        if step.get("type") == "Metaspace":
-            return step.get("prepend_scheme", "always") != "never" and step.get("add_prefix_space", True) is not False
-    return False

@@ -41,6 +41,17 @@ _KNOWN: dict[tuple[str, ...], str] = {
 
 #: Llama 3 cuts as dbrx does, and besides takes words whole that are tokens.
 _WHOLE_WORDS = {"dbrx": "llama-bpe"}
+#: All names by which readers take words whole that are tokens, whatever the merges say.
+_IGNORING_MERGES = frozenset(
+    (
+        *("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"),
+        *("tekken", "minicpm5", "granite-embed-multi-97m"),
+    )
+)
+
+#: Behaviours of a split, and whether it is inverted, by which each match becomes a word. Removing what is between the
+#: matches is the same as isolating them, as the known expressions match at every character.
+_ISOLATING = {("Isolated", False), ("Removed", True)}
 
 KNOWN_NAMES = (*dict.fromkeys(_KNOWN.values()), *_WHOLE_WORDS.values())
 
@@ -56,9 +67,18 @@ def recognise(tokenizer: dict[str, Any], place: str) -> str:
             f"{place}: pre_tokenizer is none of the known ones ({', '.join(KNOWN_NAMES)}); it is: {described}. "
             "If it cuts text as one of these does, pass that name with --pre"
         )
+    return _WHOLE_WORDS.get(name, name) if _ignores_merges(tokenizer) else name
+
+
+def ignored_merges(tokenizer: dict[str, Any], name: str) -> bool | None:
+    """Whether words that are tokens are taken whole, where the pre-tokenizer's name says otherwise; else None."""
+    ignores = _ignores_merges(tokenizer)
+    return None if ignores == (name in _IGNORING_MERGES) else ignores
+
+
+def _ignores_merges(tokenizer: dict[str, Any]) -> bool:
     model = tokenizer.get("model")
-    whole = isinstance(model, dict) and model.get("ignore_merges") is True
-    return _WHOLE_WORDS.get(name, name) if whole else name
+    return isinstance(model, dict) and model.get("ignore_merges") is True
 
 
 def _steps(value: Any) -> list[str]:
@@ -76,7 +96,7 @@ def _step(value: dict[str, Any]) -> str:
         return "bytes" if value.get("use_regex") is False else "bytes+words"
     if kind == "Digits" and value.get("individual_digits") is True:
         return "digit"
-    if kind == "Split" and value.get("behavior") == "Isolated" and not value.get("invert"):
+    if kind == "Split" and (value.get("behavior"), bool(value.get("invert"))) in _ISOLATING:
         pattern = value.get("pattern")
         if isinstance(pattern, dict) and isinstance(pattern.get("Regex"), str):
             return f"split {pattern['Regex']}"

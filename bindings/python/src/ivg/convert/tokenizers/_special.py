@@ -14,6 +14,8 @@ from ._vocabulary import SPACE, Kind, Vocabulary
 #: Special tokens: GGUF's name by transformers'.
 _NAMES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 _ADDED_SCORE = -1000.0
+#: The special token of GPT-2's tokenizer.
+_GPT2_SPECIAL = "<|endoftext|>"
 
 
 def read_optional(path: Path) -> dict[str, Any]:
@@ -82,10 +84,10 @@ def set_special_tokens(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str
     unknown = vocabulary.special.get("unknown")
     if vocabulary.model == "llama" and unknown is not None:
         vocabulary.kinds[unknown] = Kind.UNKNOWN
-    first, last = _surrounding(tokenizer)
     bos, eos = (_token(vocabulary, name) for name in ("bos", "eos"))
-    vocabulary.add_bos = first is not None and first == bos
-    vocabulary.add_eos = last is not None and last == eos
+    before, after = _surrounding(tokenizer)
+    vocabulary.add_bos = _adds(before, "bos", bos, settings, f"{folder / 'tokenizer.json'}")
+    vocabulary.add_eos = _adds(after, "eos", eos, settings, f"{folder / 'tokenizer.json'}")
     if not tokenizer.get("post_processor"):
         # A SentencePiece model alone begins texts as Llama's tokenizer does.
         vocabulary.add_bos = vocabulary.model == "llama" and bos is not None
@@ -94,10 +96,47 @@ def set_special_tokens(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str
     for name in ("bos", "eos"):
         if settings.has(f"add_{name}_token"):
             setattr(vocabulary, f"add_{name}", settings.flag(f"add_{name}_token"))
+    if vocabulary.add_bos and bos is None:
+        text = _special_text(settings, "bos") or _special_text(fallback, "bos")
+        if text is not None:
+            raise ConvertError(f"{path}: add_bos_token is true, but bos_token {shown(text)} is not in the vocabulary")
+        vocabulary.add_bos = False  # As in transformers: what does not exist is not put before a text.
+
+
+def set_named_tokens(vocabulary: Vocabulary, folder: Path) -> None:
+    """Makes control tokens of the tokens that a folder without tokenizer.json names as special, as GPT-2's tokenizer
+    does."""
+    paths = (folder / "tokenizer_config.json", folder / "special_tokens_map.json")
+    files = [Config(read_optional(path), str(path)) for path in paths]
+    texts = {_special_text(file, role) for file in files for role in (*_NAMES, "sep", "cls", "mask")}
+    texts |= {_content(item) for file in files for item in file.items("additional_special_tokens", [])}
+    if not all(any(file.has(f"{role}_token") for file in files) for role in ("bos", "eos", "unk")):
+        texts.add(_GPT2_SPECIAL)  # What each of them is if no file says.
+    for index, text in enumerate(vocabulary.tokens):
+        if text is not None and text in texts:
+            vocabulary.kinds[index] = Kind.CONTROL
+
+
+def _adds(tokens: list[str], name: str, special: str | None, settings: Config, place: str) -> bool:
+    """Whether the post-processor puts the token `special` at one end of a text; throws if it puts others there, unless
+    the settings say what counts."""
+    if not tokens or tokens == [special]:
+        return bool(tokens)
+    if settings.has(f"add_{name}_token"):
+        return False
+    where = "before" if name == "bos" else "behind"
+    raise ConvertError(
+        f"{place}: post_processor puts {shown(' '.join(tokens))} {where} a text; a GGUF file can only say so of "
+        f"{name}_token, which is {'missing' if special is None else shown(special)}"
+    )
 
 
 def _special_text(settings: Config, name: str) -> str | None:
-    value = settings.raw(f"{name}_token", None)
+    return _content(settings.raw(f"{name}_token", None))
+
+
+def _content(value: Any) -> str | None:
+    """The text of a token, from either spelling."""
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) else None
@@ -117,19 +156,31 @@ def _token(vocabulary: Vocabulary, name: str) -> str | None:
     return None if index is None else vocabulary.tokens[index]
 
 
-def _surrounding(tokenizer: dict[str, Any]) -> tuple[str | None, str | None]:
-    """The tokens that a template puts before and behind a single text."""
+def _surrounding(tokenizer: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The tokens that the post-processor puts before and behind a single text."""
     processor = tokenizer.get("post_processor")
     if not isinstance(processor, dict):
-        return None, None
+        return [], []
     inner = processor.get("processors")
+    before: list[str] = []
+    after: list[str] = []
     for step in inner if isinstance(inner, list) else [processor]:
-        if not isinstance(step, dict) or step.get("type") != "TemplateProcessing":
-            continue
-        single = step.get("single")
-        if isinstance(single, list) and len(single) > 1:
-            return _template_token(single[0]), _template_token(single[-1])
-    return None, None
+        found = _around(step) if isinstance(step, dict) else ([], [])
+        before, after = found[0] + before, after + found[1]
+    return before, after
+
+
+def _around(step: dict[str, Any]) -> tuple[list[str], list[str]]:
+    if step.get("type") in ("RobertaProcessing", "BertProcessing"):
+        # Pairs of a text and an id.
+        ends = [value[0] for value in (step.get("cls"), step.get("sep")) if isinstance(value, list) and value]
+        return ends[:1], ends[1:2]
+    single = step.get("single")
+    if step.get("type") != "TemplateProcessing" or not isinstance(single, list):
+        return [], []
+    names = [_template_token(item) for item in single]
+    at = names.index(None) if None in names else len(names)
+    return [name for name in names[:at] if name], [name for name in names[at:] if name]
 
 
 def _template_token(item: Any) -> str | None:

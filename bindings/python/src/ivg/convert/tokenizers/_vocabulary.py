@@ -38,7 +38,11 @@ class Vocabulary:
     scores: list[float] = field(default_factory=list)
     #: Byte-level BPE: "left right", most important first.
     merges: list[str] = field(default_factory=list)
+    #: Byte-level BPE: whether words that are tokens are taken whole, where that is not the custom of `pre`.
+    ignore_merges: bool | None = None
     add_space_prefix: bool | None = None
+    #: Where the space is put, if not before each text and behind each special token: "first" or "always".
+    space_prefix: str | None = None
     #: Special tokens by GGUF's names: "bos", "eos", "unknown", "padding".
     special: dict[str, int] = field(default_factory=dict)
     add_bos: bool | None = None
@@ -79,6 +83,10 @@ class Vocabulary:
         ):
             if value is not None:
                 found[f"tokenizer.ggml.{key}"] = value
+        if self.space_prefix is not None:
+            found["tokenizer.ivg.space_prefix"] = self.space_prefix
+        if self.ignore_merges is not None:
+            found["tokenizer.ivg.ignore_merges"] = self.ignore_merges
         if self.chat_template is not None:
             found["tokenizer.chat_template"] = self.chat_template
         return {key: value for key, value in found.items() if value != []}
