@@ -80,7 +80,7 @@ extension Tokenizer {
   }
 
   /// `name` for a message: at most 64 characters.
-  private static func shortened(_ name: String) -> String {
+  static func shortened(_ name: String) -> String {
     name.count <= 64 ? name : String(name.prefix(64)) + "…"
   }
 }
