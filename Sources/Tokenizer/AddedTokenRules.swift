@@ -4,9 +4,9 @@ import Tensor
 /// What special and user-defined tokens ask of the text around them: that white space on a side belongs to them, or
 /// that no word goes on there.
 ///
-/// Files of our converter list the tokens by their ids. In other files special tokens of Phi 3 take the white space
-/// behind them along, as in llama.cpp, which goes by the model's name; so `<|user|>` and a newline is the same as
-/// `<|user|>` alone. Threads: a plain value, shareable.
+/// Files of our converter list the tokens by their ids. In files without such a list special tokens of Phi 3 take the
+/// white space behind them along, as in llama.cpp, which goes by the model's name; so `<|user|>` and a newline is the
+/// same as `<|user|>` alone. `tokenizer.ivg.strips_by_name` false says that they do not. Threads: a plain value, shareable.
 struct AddedTokenRules: Sendable {
   /// Keys of lists of ids.
   private static let leftKey = "tokenizer.ivg.strips_left"
@@ -22,7 +22,7 @@ struct AddedTokenRules: Sendable {
   let singleWords: Set<Int32>
   /// They are found in text when it has been normalized, all others before.
   let normalized: Set<Int32>
-  /// White space is that of ASCII only, as in llama.cpp.
+  /// Whether the white space behind tokens is that of ASCII only, as in llama.cpp.
   private let isASCIIOnly: Bool
 
   /// Whether tokens stand for their text and nothing else.
@@ -74,7 +74,9 @@ struct AddedTokenRules: Sendable {
     file: GGUFFile, vocabulary: Vocabulary, specials: [Int32]
   ) throws(IVGError) -> [Int32] {
     let name = (try file.metadata.string("general.name") ?? "").lowercased()
-    guard name.has(part: "phi-3") || name.has(part: "phi3") else { return [] }
+    guard name.has(part: "phi-3") || name.has(part: "phi3"),
+      try file.metadata.bool("tokenizer.ivg.strips_by_name") != false
+    else { return [] }
     return specials.filter { id in
       let text = vocabulary.bytes(of: Int(id))
       return !["<unk>", "<s>", "<|endoftext|>"].contains { text.elementsEqual($0.utf8) }
@@ -102,13 +104,15 @@ struct AddedTokenRules: Sendable {
   ) -> Range<Int> {
     var (first, end) = (range.lowerBound, range.upperBound)
     if strippingLeft.contains(token) {
-      while first > start, let before = Self.scalar(endingAt: first, in: text), isSpace(before) {
+      while first > start, let before = Self.scalar(endingAt: first, in: text),
+        Self.isSpace(before)
+      {
         first -= UTF8.encode(before)?.count ?? 1
       }
     }
     if strippingRight.contains(token) {
       while end < text.count, let (behind, length) = decodeScalar(text, at: end, end: text.count),
-        isSpace(behind)
+        Self.isSpace(behind), !isASCIIOnly || behind.isASCII
       {
         end += length
       }
@@ -116,9 +120,9 @@ struct AddedTokenRules: Sendable {
     return max(first, start)..<end
   }
 
-  private func isSpace(_ scalar: Unicode.Scalar) -> Bool {
-    if scalar.isASCII { return ScalarKind(ascii: UInt8(scalar.value)) == .space }
-    return !isASCIIOnly && scalar.properties.isWhitespace
+  private static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.isASCII
+      ? ScalarKind(ascii: UInt8(scalar.value)) == .space : scalar.properties.isWhitespace
   }
 
   /// `\w`

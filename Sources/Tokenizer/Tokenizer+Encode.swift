@@ -11,7 +11,7 @@ extension Tokenizer {
   /// none; behind special tokens they do so, as in llama.cpp, if these are parsed.
   ///
   /// Any bytes are legal, UTF-8 or not, and `decode` gives them back exactly, except for single
-  /// bytes that the vocabulary cannot spell (see `canSpell`), which are left out; for `▁`, which is
+  /// bytes that the vocabulary cannot spell (see `canSpell`), which are left out or become the unknown token; for `▁`, which is
   /// a space to SentencePiece, and the spaces it puts in; for white space beside a special
   /// token that takes it along; and for what a `normalizer` changes, in stretches of valid UTF-8.
   ///
@@ -70,12 +70,13 @@ extension Tokenizer {
   }
 
   /// Whether the vocabulary can spell a text that consists of `byte` alone. Some vocabularies lack
-  /// bytes that no text of theirs had, such as rare control characters; `encode` leaves those out.
+  /// bytes that no text of theirs had, such as rare control characters; `encode` leaves those out, or
+  /// puts the unknown token.
   package func canSpell(_ byte: UInt8) -> Bool {
     withUnsafeBytes(of: byte) { bytes in
       var output: [Int32] = []
       model.encode(bytes, isBeginning: false, into: &output)
-      return !output.isEmpty
+      return output.contains { vocabulary.kind(of: Int($0)) != .unknown }
     }
   }
 

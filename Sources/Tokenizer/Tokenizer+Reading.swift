@@ -46,6 +46,18 @@ extension Tokenizer {
     return preTokenizer
   }
 
+  /// `rules`, with the exact case of letters if the file asks for it by `tokenizer.ivg.exact_case`. Throws
+  /// `.unsupported` if these rules know no case.
+  static func withCase(_ rules: PreTokenizer, file: GGUFFile) throws(IVGError) -> PreTokenizer {
+    let key = "tokenizer.ivg.exact_case"
+    guard try file.metadata.bool(key) == true else { return rules }
+    guard let exact = rules.withExactCase else {
+      throw IVGError(
+        .unsupported, "\(file.path): \(key) is true, but the rules \"\(rules.name)\" know no case of letters")
+    }
+    return exact
+  }
+
   /// The id in `tokenizer.ggml.<name>_token_id`; nil when it is missing, or all ones as some
   /// writers put for none. Throws `.corruptFile` when it is not in the vocabulary.
   static func token(of file: GGUFFile, _ name: String, count: Int) throws(IVGError) -> Int32? {

@@ -57,7 +57,7 @@ package final class Tokenizer: @unchecked Sendable {
   /// are; `.corruptFile` naming the field when one is missing or wrong; `.outOfMemory`.
   package init(file: GGUFFile) throws(IVGError) {
     let kind = try Kind(file: file)
-    let preTokenizer = try Self.preTokenizer(of: file, kind)
+    let preTokenizer = try Self.withCase(Self.preTokenizer(of: file, kind), file: file)
     let alphabet = ByteAlphabet()
     let vocabulary = try Vocabulary(
       file: file, spelling: kind == .bytePair ? .bytes(alphabet) : .pieces)

@@ -78,7 +78,17 @@ def texts() -> list[str]:
     parts = [chr(code) for code in changing] + list("aAeEoOuU ñé中ไกि가각") + [chr(0x1100), chr(0x1161), chr(0x11A8)]
     marks = [chr(code) for code in (0x300, 0x301, 0x302, 0x307, 0x308, 0x323, 0x327, 0x328, 0x338, 0x345, 0x334, 0x93C)]
     chance = random.Random(11)
-    found = ["", "a", "e\u0301", "\u0301", "a\u0323\u0302", "a\u0302\u0323", "\u1100\u1161\u11a8", "\uac00\u11a8", "Å\u212b"]
+    found = [
+        "",
+        "a",
+        "e\u0301",
+        "\u0301",
+        "a\u0323\u0302",
+        "a\u0302\u0323",
+        "\u1100\u1161\u11a8",
+        "\uac00\u11a8",
+        "Å\u212b",
+    ]
     found += ["".join(map(chr, changing[at : at + 40])) for at in range(0, len(changing), 40)]
     for _ in range(600):
         length = chance.randint(1, 12)

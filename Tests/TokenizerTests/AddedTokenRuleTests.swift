@@ -31,6 +31,8 @@ import Tokenizer
     #expect(try Self.pieces("  <x>  <x>  ", ["strips_left"]).joined() == "**  ")
     // White space beyond ASCII counts, too.
     #expect(try Self.pieces("a\u{3000}<x>\u{A0}b", ["strips_left", "strips_right"]).joined() == "a*b")
+    #expect(try Self.pieces("a\u{3000}<x>b", ["strips_left"]).joined() == "a*b")
+    #expect(try Self.pieces("a<x>\u{A0} b", ["strips_right"]).joined() == "a*b")
     #expect(try Self.pieces("a\u{200B}<x>b", ["strips_left"]).count == 6)
   }
 
@@ -50,11 +52,18 @@ import Tokenizer
     let text = "<x>\n<x> a"
     func ids(_ file: TestVocabulary) throws -> [Int32] { try file.tokenizer().encode(text, parseSpecial: true) }
     #expect(try ids(Self.file([], name: "Phi-3 mini")) == [256, 256, 97])
+    // By the name it is white space of ASCII.
+    #expect(
+      try Self.file([], name: "Phi-3 mini").tokenizer().encode("<x>\u{A0}a", parseSpecial: true)
+        == [256, 0xC2, 0xA0, 97])
     #expect(try ids(Self.file([], name: "my model")) == [256, 10, 256, 32, 97])
     #expect(try ids(Self.file(["strips_right"], name: "my model")) == [256, 256, 97])
     var none = Self.file([], name: "Phi-3 mini")
-    none.add("tokenizer.ivg.strips_right", integers: [])
+    none.add("tokenizer.ivg.strips_by_name", bool: false)
     #expect(try ids(none) == [256, 10, 256, 32, 97])
+    var empty = Self.file([], name: "Phi-3 mini")
+    empty.add("tokenizer.ivg.strips_right", integers: [])
+    #expect(try ids(empty) == [256, 10, 256, 32, 97])
   }
 
   @Test func promptAndCompletion() throws {

@@ -10,6 +10,7 @@ from ivg.convert._errors import ConvertError
 from ._json_bpe import is_sentencepiece, read_byte_level, read_sentencepiece_json, read_vocab_and_merges
 from ._sentencepiece import read_sentencepiece, vocabulary_of
 from ._special import add_added_tokens, read_chat_template, read_optional, set_special_tokens
+from ._text_rules import read_text_rules
 from ._vocabulary import Vocabulary
 
 
@@ -35,6 +36,7 @@ def read_vocabulary(folder: Path, config: Config, size: int, pre: str | None = N
         )
     add_added_tokens(found, folder, tokenizer)
     set_special_tokens(found, folder, tokenizer, config)
+    read_text_rules(found, folder, tokenizer, pre)
     found.chat_template = read_chat_template(folder)
     return found
 
