@@ -7,8 +7,6 @@ Needs tokenizers. Writes Sources/Tokenizer/CanonicalTables.swift and normalizati
 fixture holds texts and what `tokenizers` makes of them.
 """
 
-# ruff: noqa: RUF001
-
 import json
 import random
 import unicodedata
@@ -107,7 +105,7 @@ def main() -> None:
         + "\n"
         + table(
             "decompositions",
-            "A character, the two it stands for (or one, and zero); the top bit is set where these do not become it again.",
+            "A character, the two it stands for (or one, and 0); top bit: these do not become it again.",
             rows,
         )
         + "}\n"

@@ -113,7 +113,7 @@ def test_normalized_tokens_are_found_in_composed_text(tmp_path: Path) -> None:
     assert ids(path, "<e\u0301><é>") == [257, 258]
     assert ids(path, "<é>\u0338") == [*"<é≯".encode()]
     tokens[0]["normalized"] = True
-    with pytest.raises(ConvertError, match="added token .* is normalized and no composed text"):
+    with pytest.raises(ConvertError, match=r"added token .* is normalized and no composed text"):
         converted(byte_folder(tmp_path / "other", MERGES, normalizer=NFC, added_tokens=tokens))
 
 
@@ -154,7 +154,7 @@ def test_the_folder_s_name_decides_nothing(tmp_path: Path) -> None:
 
 
 def test_the_case_of_letters_beyond_ascii(tmp_path: Path) -> None:
-    folder = byte_folder(tmp_path / "model", pre_tokenizer=split(TEKKEN))
+    folder = byte_folder(tmp_path / "model", MERGES, pre_tokenizer=split(TEKKEN))
     assert own_fields(converted(folder)) == {"exact_case": True}
     assert own_fields(converted(folder, pre="tekken")) == {}
     # A word ends between é and É, and none between a letter and its vowel sign.
