@@ -155,8 +155,8 @@ def test_the_folder_s_name_decides_nothing(tmp_path: Path) -> None:
 
 def test_the_case_of_letters_beyond_ascii(tmp_path: Path) -> None:
     folder = byte_folder(tmp_path / "model", MERGES, pre_tokenizer=split(TEKKEN))
-    assert own_fields(converted(folder)) == {"exact_case": True}
-    assert own_fields(converted(folder, pre="tekken")) == {}
+    assert own_fields(converted(folder))["exact_case"] is True
+    assert "exact_case" not in own_fields(converted(folder, pre="tekken"))
     # A word ends between é and É, and none between a letter and its vowel sign.
     merges = [(b"\xc3", b"\xa9"), (b"\xc3", b"\x89"), ("é".encode(), "É".encode()), (b"\xa8", b"\xe0")]
     folder = byte_folder(tmp_path / "other", merges, pre_tokenizer=split(TEKKEN))
