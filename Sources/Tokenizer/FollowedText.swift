@@ -48,7 +48,9 @@ extension Tokenizer {
     return text.withUnsafeBytes { bytes in
       var position = bytes.count - 1
       while position > start {
-        if model.isSeam(bytes, at: position) { return position }
+        if model.isSeam(bytes, at: position), seamRule.allows(bytes, at: position) {
+          return position
+        }
         position -= 1
       }
       return nil

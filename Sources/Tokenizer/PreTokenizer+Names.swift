@@ -7,6 +7,21 @@ extension PreTokenizer {
       addsBegin: Self.addingBegin.contains(name))
   }
 
+  /// The same rules, but for letters beyond ASCII, whose case then counts: as the models' own files have it, where
+  /// llama.cpp counts them as of both. Nil for rules that know no case.
+  package var withExactCase: PreTokenizer? {
+    var isCased = false
+    let passes = passes.map { pass -> Pass in
+      guard case .words(var rules) = pass, case .cased = rules.letters else { return pass }
+      isCased = true
+      rules.letters = .casedExactly
+      return .words(rules)
+    }
+    guard isCased else { return nil }
+    return PreTokenizer(
+      name: name, passes: passes, ignoresMerges: ignoresMerges, addsBegin: addsBegin)
+  }
+
   /// Every name that is known, for error messages.
   static let knownNames =
     "gpt-2, llama-bpe, qwen2, smollm, tekken, gpt-4o, falcon, deepseek-llm, deepseek-coder, deepseek-v3, bloom, default; "

@@ -68,7 +68,7 @@ extension PreTokenizer {
       let next = scanner.glyph(at: second)
       guard mayLead, rules.isLetter(next, scanner, second) else { return nil }
       return endOfRun(scanner, from: second + next.length, rules)
-    case .cased, .casedWithMarks:
+    case .cased, .casedWithMarks, .casedExactly:
       let leading = mayLead ? upperRun(scanner, from: second, rules) : nil
       if let end = leading?.endOfLower { return end }
       let own =
@@ -87,7 +87,7 @@ extension PreTokenizer {
     }
   }
 
-  /// A run of letters that are not a–z, and what follows.
+  /// A run of letters of U, and what follows.
   private struct UpperRun {
     /// Where `U+W*` ends; nil if the run is empty.
     var end: Int?
@@ -99,30 +99,28 @@ extension PreTokenizer {
     _ scanner: ScalarScanner, from start: Int, _ rules: WordRules
   ) -> UpperRun {
     var position = start
-    // Letters beyond ASCII are of both kinds: where W+ needs one of the run, it gets the last such,
-    // alone.
+    // Where W+ needs one of the run, it gets the last that is of both kinds, alone.
     var endOfLastOfBoth: Int?
     var glyph = scanner.glyph(at: position)
-    while rules.isLetter(glyph, scanner, position), !isLowercase(glyph.byte) {
+    while rules.isLetter(glyph, scanner, position) {
+      let letterCase = rules.letterCase(glyph, scanner, position)
+      if letterCase == .lower { break }
       position += glyph.length
-      if glyph.byte >= 0x80 { endOfLastOfBoth = position }
+      if letterCase == nil { endOfLastOfBoth = position }
       glyph = scanner.glyph(at: position)
     }
     let end = position > start ? position : nil
-    guard isLowercase(glyph.byte) else { return UpperRun(end: end, endOfLower: endOfLastOfBoth) }
-    while rules.isLetter(glyph, scanner, position), !isUppercase(glyph.byte) {
+    // What stopped the run, if it is a letter, is of W.
+    guard rules.isLetter(glyph, scanner, position) else {
+      return UpperRun(end: end, endOfLower: endOfLastOfBoth)
+    }
+    while rules.isLetter(glyph, scanner, position),
+      rules.letterCase(glyph, scanner, position) != .upper
+    {
       position += glyph.length
       glyph = scanner.glyph(at: position)
     }
     return UpperRun(end: end, endOfLower: position)
-  }
-
-  private func isLowercase(_ byte: UInt8) -> Bool {
-    byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "z")
-  }
-
-  private func isUppercase(_ byte: UInt8) -> Bool {
-    byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z")
   }
 
   /// The end of at most `count` more number characters from `position`.

@@ -5,7 +5,8 @@ import Tensor
 ///
 /// Text starts as its characters; the neighbouring two that together are the token of the highest
 /// score, the leftmost of equals, become one, until no two are a token. A character that is no
-/// token becomes the tokens of its bytes; a byte without one is dropped from the result.
+/// token becomes the tokens of its bytes; a byte without one is dropped from the result. Without tokens for bytes,
+/// a run of such characters becomes the unknown token, as in SentencePiece.
 ///
 /// Spaces are spaces here and in `Vocabulary`, and `▁` in the file; a `▁` in text is a space too.
 struct SentencePieceModel: TokenizerModel {
@@ -24,6 +25,9 @@ struct SentencePieceModel: TokenizerModel {
   /// Token of each byte, -1 where the vocabulary has none.
   private let byteTokens: FlatBuffer<Int32>
 
+  /// What characters become that are no tokens, in a vocabulary without tokens for bytes.
+  private let unknown: Int32?
+
   /// Where nothing merges.
   private let pairs: CharacterPairs
 
@@ -41,12 +45,25 @@ struct SentencePieceModel: TokenizerModel {
     for id in (0..<vocabulary.count).reversed() where vocabulary.kind(of: id) == .byte {
       byteTokens[Int(vocabulary.bytes(of: id)[0])] = Int32(truncatingIfNeeded: id)
     }
+    let named = try Tokenizer.token(of: file, "unknown", count: vocabulary.count)
+    let hasBytes = (0x80..<0x100).contains { [byteTokens] in byteTokens[$0] >= 0 }
+    unknown =
+      hasBytes
+      ? nil
+      : named
+        ?? (0..<vocabulary.count).first { vocabulary.kind(of: $0) == .unknown }.map { Int32($0) }
   }
 
   func encode(
     _ text: UnsafeRawBufferPointer, isBeginning: Bool, into output: inout [Int32]
   ) {
     guard !text.isEmpty else { return }
+    if let unknown, output.last == unknown {
+      // One that was written out; what follows is not part of its run.
+      var own: [Int32] = []
+      encode(text, isBeginning: isBeginning, into: &own)
+      return output += own
+    }
     let space = isBeginning && spacePrefix.applies(to: text) ? 1 : 0
     if space == 0 && !text.contains(TokenSpelling.spaceMark[0]) {
       return encodeUnmarked(text, into: &output)
@@ -96,6 +113,8 @@ struct SentencePieceModel: TokenizerModel {
   func append(_ bytes: UnsafeRawBufferPointer, to output: inout [Int32]) {
     if let token = index.token(bytes) {
       output.append(token)
+    } else if let unknown {
+      if output.last != unknown { output.append(unknown) }
     } else if bytes.count == 1, bytes[0] == UInt8(ascii: " ") {
       for byte in TokenSpelling.spaceMark { appendByte(byte, to: &output) }
     } else {
@@ -121,6 +140,7 @@ struct SentencePieceModel: TokenizerModel {
     guard let left = Self.characterEnding(in: text, at: position),
       let (right, length) = decodeScalar(text, at: position, end: text.count), length > 0
     else { return false }
+    if unknown != nil, !isToken(left), !isToken(right.value) { return false }
     return !pairs.contains(Self.unmarked(left), Self.unmarked(right.value))
   }
 
@@ -136,6 +156,14 @@ struct SentencePieceModel: TokenizerModel {
       }
     }
     return nil
+  }
+
+  /// Whether the character is a token by itself; if not, it may be part of a run of unknown ones.
+  private func isToken(_ code: UInt32) -> Bool {
+    guard let scalar = Unicode.Scalar(Self.unmarked(code)), let bytes = UTF8.encode(scalar) else {
+      return false
+    }
+    return Array(bytes).withUnsafeBytes { index.token($0) != nil }
   }
 
   private static func unmarked(_ scalar: UInt32) -> UInt32 { scalar == 0x2581 ? 0x20 : scalar }

@@ -1,20 +1,28 @@
 extension SpecialTokens {
   /// Cuts `text` at the special tokens written in it, in order: `plain` gets the stretches between,
-  /// never empty, and `special` the tokens.
+  /// never empty, and `special` the tokens, each with the place where it ends. White space that belongs to a
+  /// token by `rules` is part of no stretch.
   ///
   /// Where written tokens overlap, longer ones win, then those further left; what a winner leaves
   /// over may hold shorter ones. O(n · length of the longest special token) at worst.
   func split(
-    _ text: UnsafeRawBufferPointer, plain: (UnsafeRawBufferPointer) -> Void,
-    special: (Int32) -> Void
+    _ text: UnsafeRawBufferPointer, _ rules: AddedTokenRules,
+    plain: (UnsafeRawBufferPointer) -> Void, special: (Int32, _ end: Int) -> Void
   ) {
     var plainStart = 0
     func take(_ match: Match) {
-      if plainStart < match.position {
-        plain(UnsafeRawBufferPointer(rebasing: text[plainStart..<match.position]))
+      // The white space of the one before may have reached into it.
+      guard match.position >= plainStart else { return }
+      var range = match.position..<(match.position + match.length)
+      if !rules.isEmpty {
+        guard rules.allow(match.token, in: text, at: range) else { return }
+        range = rules.extent(of: match.token, in: text, at: range, notBefore: plainStart)
       }
-      special(match.token)
-      plainStart = match.position + match.length
+      if plainStart < range.lowerBound {
+        plain(UnsafeRawBufferPointer(rebasing: text[plainStart..<range.lowerBound]))
+      }
+      special(match.token, range.upperBound)
+      plainStart = range.upperBound
     }
 
     var position = 0
@@ -26,11 +34,13 @@ extension SpecialTokens {
         continue
       }
       if hasLongerMatch(in: text, inside: match) {
-        for winner in resolveOverlap(in: text, from: match) { take(winner) }
-        position = max(plainStart, position + 1)
+        let winners = resolveOverlap(in: text, from: match)
+        for winner in winners { take(winner) }
+        let end = winners.last.map { $0.position + $0.length } ?? 0
+        position = max(plainStart, end, position + 1)
       } else {
         take(match)
-        position = plainStart
+        position = max(plainStart, position + match.length)
       }
     }
     if plainStart < text.count { plain(UnsafeRawBufferPointer(rebasing: text[plainStart...])) }

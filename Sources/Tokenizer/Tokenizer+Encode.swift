@@ -11,38 +11,34 @@ extension Tokenizer {
   /// none; behind special tokens most do so, as in llama.cpp, if these are parsed (see `SpacePrefix`).
   ///
   /// Any bytes are legal, UTF-8 or not, and `decode` gives them back exactly, except for single
-  /// bytes that the vocabulary cannot spell (see `canSpell`), which are left out; for `▁`, which is
-  /// a space to SentencePiece, and the spaces it puts in, or a space at the beginning in place of that;
-  /// and for white space behind a special token that takes it along.
+  /// bytes that the vocabulary cannot spell (see `canSpell`), which are left out or become the unknown token; for `▁`,
+  /// which is a space to SentencePiece, and the spaces it puts in, or a space at the beginning in place of that; for
+  /// white space beside a special token that takes it along; and for what a `normalizer` changes, in stretches of valid
+  /// UTF-8.
   ///
-  /// Throws `.invalidArgument` for texts beyond 2 GiB. Threads: may be called from any number at
-  /// once.
+  /// Throws `.invalidArgument` for texts beyond 2 GiB, or beyond a third of that where they are normalized. Threads:
+  /// may be called from any number at once.
   package func encode(
     _ text: UnsafeRawBufferPointer, parseSpecial: Bool, addBegin: Bool, continues: Bool = false
   ) throws(IVGError) -> [Int32] {
-    guard text.count < Int(Int32.max) else {
+    guard text.count <= normalizer.longestText else {
       throw IVGError(
         .invalidArgument,
-        "a text of \(text.count) bytes is too long; at most \(Int32.max - 1) can be")
+        "a text of \(text.count) bytes is too long; at most \(normalizer.longestText) can be")
     }
     var output: [Int32] = []
     output.reserveCapacity(text.count / 3 + 8)
     let begin = addBegin ? beginToken : nil
     if let begin { output.append(begin) }
     let specials = parseSpecial ? allSpecials : userDefined
-    var fragment = Fragment(isBeginning: !continues)
-    if specials.isEmpty {
-      append(text, fragment, to: &output)
-    } else {
-      specials.split(text) { plain in
-        append(plain, fragment, to: &output)
-        fragment = Fragment(isBeginning: false)
-      } special: { token in
-        output.append(token)
-        fragment = Fragment(
-          isBeginning: (parseSpecial || !continues) && model.spacePrefix.countsBehindSpecials,
-          strips: stripping.contains(token))
-      }
+    // Nothing is before the stretch of plain text, or a special token.
+    var isBeginning = !continues
+    specials.split(text, normalizer: normalizer) { plain in
+      model.encode(plain, isBeginning: isBeginning, into: &output)
+      isBeginning = false
+    } special: { token in
+      output.append(token)
+      isBeginning = (parseSpecial || !continues) && model.spacePrefix.countsBehindSpecials
     }
     if let begin, parseSpecial, output.count > 1, output[1] == begin { output.removeFirst() }
     return output
@@ -58,64 +54,39 @@ extension Tokenizer {
   package func encode(
     prompt: [UInt8], completion: [UInt8], addBegin: Bool, parseCompletion: Bool = false
   ) throws(IVGError) -> [Int32] {
-    guard prompt.count < Int(Int32.max) - min(completion.count, Int(Int32.max)) else {
+    let limit = normalizer.longestText
+    guard prompt.count <= limit, completion.count <= limit - prompt.count else {
       throw IVGError(
         .invalidArgument,
-        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most "
-          + "\(Int32.max - 1) can be"
-      )
+        "a text of \(prompt.count) + \(completion.count) bytes is too long; at most \(limit) can be")
     }
     // What follows the prompt's last special token joins the completion.
     let border = endOfSpecials(prompt)
-    let head = Array(prompt[..<border.position])
-    var output = try encode(head, parseSpecial: true, addBegin: addBegin)
-    let rest = prompt[border.position...]
-    let tail =
-      border.strips ? rest.drop { StrippingTokens.isSpace($0) } : rest
+    var output = try encode(Array(prompt[..<border]), parseSpecial: true, addBegin: addBegin)
+    let tail = prompt[border...]
     output += try encode(
       Array(tail + completion), parseSpecial: parseCompletion, addBegin: false,
-      continues: border.position > 0
+      continues: border > 0
         && (tail.isEmpty || !model.spacePrefix.countsBehindSpecials))
     return output
   }
 
   /// Whether the vocabulary can spell a text that consists of `byte` alone. Some vocabularies lack
-  /// bytes that no text of theirs had, such as rare control characters; `encode` leaves those out.
+  /// bytes that no text of theirs had, such as rare control characters; `encode` leaves those out, or
+  /// puts the unknown token.
   package func canSpell(_ byte: UInt8) -> Bool {
     withUnsafeBytes(of: byte) { bytes in
       var output: [Int32] = []
       model.encode(bytes, isBeginning: false, into: &output)
-      return !output.isEmpty
+      return output.contains { vocabulary.kind(of: Int($0)) != .unknown }
     }
   }
 
-  /// What is before a stretch of plain text.
-  private struct Fragment {
-    /// Nothing, or a special token.
-    var isBeginning: Bool
-    /// A special token that takes the white space behind it along.
-    var strips = false
-  }
-
-  private func append(
-    _ text: UnsafeRawBufferPointer, _ fragment: Fragment, to output: inout [Int32]
-  ) {
-    let text = fragment.strips ? StrippingTokens.stripped(text) : text
-    model.encode(text, isBeginning: fragment.isBeginning, into: &output)
-  }
-
-  /// Where the last special token in `text` ends, and whether it takes the white space behind it
-  /// along.
-  private func endOfSpecials(_ text: [UInt8]) -> (position: Int, strips: Bool) {
-    var end = (position: 0, strips: false)
-    var position = 0
+  /// Where the last special token in `text` ends, with the white space behind it that belongs to it.
+  private func endOfSpecials(_ text: [UInt8]) -> Int {
+    var end = 0
     text.withUnsafeBytes { bytes in
-      allSpecials.split(bytes) { plain in
-        position += plain.count
-      } special: { token in
-        position += vocabulary.bytes(of: Int(token)).count
-        end = (position, stripping.contains(token))
-      }
+      allSpecials.all.split(bytes, addedRules) { _ in } special: { _, position in end = position }
     }
     return end
   }

@@ -50,6 +50,18 @@ extension Tokenizer {
     return preTokenizer
   }
 
+  /// `rules`, with the exact case of letters if the file asks for it by `tokenizer.ivg.exact_case`. Throws
+  /// `.unsupported` if these rules know no case.
+  static func withCase(_ rules: PreTokenizer, file: GGUFFile) throws(IVGError) -> PreTokenizer {
+    let key = "tokenizer.ivg.exact_case"
+    guard try file.metadata.bool(key) == true else { return rules }
+    guard let exact = rules.withExactCase else {
+      throw IVGError(
+        .unsupported, "\(file.path): \(key) is true, but the rules \"\(rules.name)\" know no case of letters")
+    }
+    return exact
+  }
+
   /// The id in `tokenizer.ggml.<name>_token_id`; nil when it is missing, or all ones as some
   /// writers put for none. Throws `.corruptFile` when it is not in the vocabulary.
   static func token(of file: GGUFFile, _ name: String, count: Int) throws(IVGError) -> Int32? {
@@ -84,7 +96,7 @@ extension Tokenizer {
   }
 
   /// `name` for a message: at most 64 characters.
-  private static func shortened(_ name: String) -> String {
+  static func shortened(_ name: String) -> String {
     name.count <= 64 ? name : String(name.prefix(64)) + "…"
   }
 }

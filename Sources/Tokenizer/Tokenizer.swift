@@ -36,14 +36,17 @@ package final class Tokenizer: @unchecked Sendable {
   /// How text without special tokens is encoded.
   let model: any TokenizerModel
 
+  /// What becomes of text between special tokens before it is encoded.
+  let normalizer: TextNormalizer
+
   /// What is found in text when special tokens are parsed.
-  let allSpecials: SpecialTokens
+  let allSpecials: AddedTokens
 
   /// What is found in text always.
-  let userDefined: SpecialTokens
+  let userDefined: AddedTokens
 
-  /// Special tokens that take the white space behind them along.
-  let stripping: StrippingTokens
+  /// What special and user-defined tokens ask of the text around them.
+  let addedRules: AddedTokenRules
 
   /// Where texts may be cut as far as user-defined tokens are concerned.
   let seamRule: SeamRule
@@ -54,7 +57,7 @@ package final class Tokenizer: @unchecked Sendable {
   /// are; `.corruptFile` naming the field when one is missing or wrong; `.outOfMemory`.
   package init(file: GGUFFile) throws(IVGError) {
     let kind = try Kind(file: file)
-    let preTokenizer = try Self.preTokenizer(of: file, kind)
+    let preTokenizer = try Self.withCase(Self.preTokenizer(of: file, kind), file: file)
     let alphabet = ByteAlphabet()
     let vocabulary = try Vocabulary(
       file: file, spelling: kind == .bytePair ? .bytes(alphabet) : .pieces)
@@ -80,8 +83,11 @@ package final class Tokenizer: @unchecked Sendable {
       case .normal, .unused, .byte, .userDefined: break
       }
     }
-    allSpecials = SpecialTokens(vocabulary: vocabulary, ids: specials)
-    self.userDefined = SpecialTokens(vocabulary: vocabulary, ids: userDefined)
+    let rules = try AddedTokenRules(file: file, vocabulary: vocabulary, specials: specials)
+    addedRules = rules
+    normalizer = try TextNormalizer(file: file, kind: kind)
+    allSpecials = AddedTokens(vocabulary: vocabulary, ids: specials, rules: rules)
+    self.userDefined = AddedTokens(vocabulary: vocabulary, ids: userDefined, rules: rules)
 
     let count = vocabulary.count
     beginToken =
@@ -105,7 +111,7 @@ package final class Tokenizer: @unchecked Sendable {
     }
     addsBeginToken =
       beginToken != nil && (addsBegin ?? (preTokenizer.addsBegin || kind == .sentencePiece))
-    stripping = try StrippingTokens(file: file, vocabulary: vocabulary, specials: specials)
-    seamRule = SeamRule(vocabulary: vocabulary, userDefined: userDefined, model: model)
+    seamRule = SeamRule(
+      vocabulary: vocabulary, userDefined: userDefined, rules: rules, model: model)
   }
 }

@@ -23,6 +23,9 @@ struct WordRules: Sendable {
     case cased
     /// The same with marks among the letters.
     case casedWithMarks
+    /// `U*W+|U+W*`, where U is `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`, and W `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`, as the
+    /// models' own files have it.
+    case casedExactly
   }
 
   enum Spaces: Sendable {
@@ -46,9 +49,28 @@ struct WordRules: Sendable {
     if glyph.kind == .letter { return true }
     switch letters {
     case .plain, .cased: return false
-    case .withMarks, .casedWithMarks:
+    case .withMarks, .casedWithMarks, .casedExactly:
       return glyph.kind == .other && glyph.byte >= 0x80 && scanner.isMark(at: position)
     }
+  }
+
+  /// Whether `glyph`, a letter at `position`, may be in W only, in U only, or (nil) in both.
+  @inline(__always)
+  func letterCase(
+    _ glyph: ScalarScanner.Glyph, _ scanner: ScalarScanner, _ position: Int
+  ) -> LetterCase? {
+    if glyph.byte < 0x80 { return glyph.byte & 0x20 != 0 ? .lower : .upper }
+    guard case .casedExactly = letters else { return nil }
+    switch scanner.scalar(at: position).properties.generalCategory {
+    case .lowercaseLetter: return .lower
+    case .uppercaseLetter, .titlecaseLetter: return .upper
+    default: return nil
+    }
+  }
+
+  enum LetterCase {
+    case lower
+    case upper
   }
 
   /// Whether `glyph`, at `position`, is one of the other signs.

@@ -22,6 +22,7 @@ SPACES = r"\s*[\r\n]+|\s+(?!\S)|\s+"
 # llama.cpp's reading of [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}] and its like: letters beyond ASCII are of both cases, marks
 # of none.
 UPPER, LOWER = r"(?:(?=\p{L})[^a-z])", r"(?:(?=\p{L})[^A-Z])"
+UPPER_OWN, LOWER_OWN = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 UPPER_M, LOWER_M = r"(?:(?=[\p{L}\p{M}])[^a-z])", r"(?:(?=[\p{L}\p{M}])[^A-Z])"
 LEAD = r"[^\r\n\p{L}\p{N}]?"
 HAN_KANA = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
@@ -62,6 +63,9 @@ RULES = {
     "laguna": [r"[^\n]+|[\n]+", lines("")],
     "tekken": [cased(UPPER, LOWER, "", "")],
     "gpt-4o": [cased(UPPER, LOWER, "{1,3}", f"{SHORT}?")],
+    # The same as in the models' tokenizer.json (tokenizer.ivg.exact_case).
+    "tekken!": [cased(UPPER_OWN, LOWER_OWN, "", "")],
+    "gpt-4o!": [cased(UPPER_OWN, LOWER_OWN, "{1,3}", f"{SHORT}?")],
     "granite-embed-multi-97m": [cased(UPPER_M, LOWER_M, "{1,3}", f"{SHORT}?")],
     "bloom": [r" ?[^(\s|.,!?…。，、।۔،)]+"],
     "viking": [r" ?[^(\s|.,!?…。，、।۔،)]+", r"\p{N}"],

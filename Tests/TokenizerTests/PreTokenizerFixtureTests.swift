@@ -1,3 +1,4 @@
+import Tensor
 import TestSupport
 import Testing
 import Tokenizer
@@ -24,11 +25,32 @@ import Tokenizer
     return lengths
   }
 
+  /// The rules called `name`; with `!`, those of the models' own files.
+  private static func rules(_ name: String) -> PreTokenizer? {
+    name.hasSuffix("!")
+      ? PreTokenizer(named: String(name.dropLast()))?.withExactCase : PreTokenizer(named: name)
+  }
+
+  @Test func exactCase() throws {
+    for name in ["gpt-2", "qwen2", "llama-bpe", "granite-embed-multi-97m"] {
+      #expect(PreTokenizer(named: name)?.withExactCase == nil)
+    }
+    for (pre, hasCase) in [("tekken", true), ("gpt-4o", true), ("qwen2", false)] {
+      var file = TestVocabulary(pre: pre, merged: [])
+      file.add("tokenizer.ivg.exact_case", bool: true)
+      if hasCase {
+        _ = try file.tokenizer()
+      } else {
+        #expect(throws: IVGError.self) { try file.tokenizer() }
+      }
+    }
+  }
+
   @Test func words() throws {
     let fixture = try JSONFixture.read("pretokenizers.json", as: Fixture.self)
     #expect(fixture.texts.count >= 400 && fixture.rules.count >= 22)
     for (name, expected) in fixture.rules {
-      let preTokenizer = try #require(PreTokenizer(named: name))
+      let preTokenizer = try #require(Self.rules(name))
       for (text, lengths) in zip(fixture.texts, expected) {
         let found = Self.lengths(preTokenizer, Array(text.utf8))
         #expect(found == lengths, "\(name): \(text.debugDescription)")
@@ -63,7 +85,7 @@ import Tokenizer
     var random = TestRandom(seed: 31)
     let odd: [UInt8] = Array(" aA1'./\n~".utf8) + [0x80, 0xC3, 0xA9, 0xE2, 0xED, 0xA0, 0xF4, 0xFF]
     for name in fixture.rules.keys {
-      let preTokenizer = try #require(PreTokenizer(named: name))
+      let preTokenizer = try #require(Self.rules(name))
       for _ in 0..<200 {
         let text = (0..<40).map { _ in odd.randomElement(using: &random)! }
         _ = Self.lengths(preTokenizer, text)

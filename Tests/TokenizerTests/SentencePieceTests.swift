@@ -77,6 +77,34 @@ import Tokenizer
     #expect(tokenizer.decode(first, skipControl: false, continues: true) == Array(" the".utf8))
   }
 
+  @Test func unknownCharacters() throws {
+    let pieces: [(String, Float, Int32)] = [("▁", -1, 1), ("a", -1, 1), ("bc", -2, 1), ("▁a", -1, 1)]
+    let tokenizer = try TestVocabulary(pieces: pieces, bytes: false).tokenizer()
+    #expect(try tokenizer.encode("a") == [6])
+    // A run becomes one.
+    #expect(try tokenizer.encode("xyz") == [3, 0])
+    #expect(try tokenizer.encode("axyaé中a x") == [6, 0, 4, 0, 4, 3, 0])
+    #expect(try tokenizer.encode("xbcy") == [3, 0, 5, 0])
+    #expect(try tokenizer.encode([0xFF, 0x80, 97, 0xFF]) == [3, 0, 4, 0])
+    // One that is written out is no part of a run.
+    #expect(try tokenizer.encode("<unk>", parseSpecial: true) == [0])
+    #expect(
+      try tokenizer.encode(
+        Array("<unk>x".utf8), parseSpecial: true, addBegin: false, continues: true).count == 3)
+    var random = TestRandom(seed: 4)
+    let parts = ["a", "x", "y", "bc", "b", "c", " ", "é", "中"].map { Array($0.utf8) } + [[0x80]]
+    for _ in 0..<300 {
+      var followed = FollowedText()
+      var text: [UInt8] = []
+      for _ in 0..<12 {
+        text += parts.randomElement(using: &random)!
+        _ = try followed.update(to: text, with: tokenizer)
+        let whole = try tokenizer.encode(text, parseSpecial: false, addBegin: false, continues: true)
+        #expect(followed.tokens == whole, "\(String(decoding: text, as: UTF8.self).debugDescription)")
+      }
+    }
+  }
+
   /// `<s>` is 1, `[x]` 259, ` ` 260, `a` 261, ` a` 262.
   private func file(_ prefix: String?, isAdded: Bool = true) -> TestVocabulary {
     var file = TestVocabulary(pieces: [("[x]", 0, 3), ("▁", 0, 1), ("a", 0, 1), ("▁a", -1, 1)])

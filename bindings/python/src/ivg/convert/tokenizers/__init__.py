@@ -17,6 +17,7 @@ from ._json_bpe import (
 )
 from ._sentencepiece import read_sentencepiece, vocabulary_of
 from ._special import add_added_tokens, read_chat_template, read_optional, set_named_tokens, set_special_tokens
+from ._text_rules import read_text_rules
 from ._vocabulary import Vocabulary
 
 
@@ -47,6 +48,7 @@ def read_vocabulary(folder: Path, config: Config, size: int, pre: str | None = N
         )
     add_added_tokens(found, folder, tokenizer)
     set_special_tokens(found, folder, tokenizer, config)
+    read_text_rules(found, folder, tokenizer, pre)
     found.chat_template = read_chat_template(folder)
     return found
 

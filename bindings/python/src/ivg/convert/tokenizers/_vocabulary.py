@@ -48,6 +48,8 @@ class Vocabulary:
     add_bos: bool | None = None
     add_eos: bool | None = None
     chat_template: str | None = None
+    #: Fields of libivg's own, as they are in the file.
+    rules: dict[str, Any] = field(default_factory=dict)
 
     def put(self, index: int, text: str, kind: Kind, score: float, place: str) -> None:
         """Sets one token. Throws if `index` is not in the table."""
@@ -89,6 +91,7 @@ class Vocabulary:
             found["tokenizer.ivg.ignore_merges"] = self.ignore_merges
         if self.chat_template is not None:
             found["tokenizer.chat_template"] = self.chat_template
+        found.update(self.rules)
         return {key: value for key, value in found.items() if value != []}
 
 

@@ -1,0 +1,100 @@
+"""What a tokenizer does to texts besides cutting them that llama.cpp's files cannot say: fields of libivg's own, which
+other programs do not know."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ivg.convert._config import Config, read_json
+from ivg.convert._errors import ConvertError, shown
+
+from ._vocabulary import Kind, Vocabulary
+
+#: Rules of which llama.cpp takes letters beyond ASCII to be of both cases.
+_CASED = ("tekken", "gpt-4o")
+#: Names of models whose special tokens take the white space behind them along, if a file does not say otherwise.
+_STRIPPED_BY_NAME = ("phi-3", "phi3")
+
+
+def read_text_rules(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str, Any], pre: str | None) -> None:
+    """Adds what the tokenizer of a folder does to texts to the fields. Throws if a file cannot say it.
+
+    To be called when all tokens are in the table. `pre`: what the caller says of the rules, None if tokenizer.json
+    told it.
+    """
+    fields = vocabulary.rules
+    if vocabulary.model == "gpt2":
+        if _composes(tokenizer, str(folder / "tokenizer.json")):
+            fields["tokenizer.ivg.normalizer"] = "nfc"
+        if vocabulary.pre in _CASED and pre is None:
+            fields["tokenizer.ivg.exact_case"] = True
+    found: dict[str, list[int]] = {name: [] for name in ("strips_left", "strips_right", "single_word", "normalized")}
+    for index, entry in _last_entries(folder, tokenizer):
+        if index >= len(vocabulary.tokens) or vocabulary.kinds[index] not in (
+            Kind.CONTROL,
+            Kind.USER_DEFINED,
+            Kind.UNKNOWN,
+        ):
+            continue
+        flags = {
+            "strips_left": entry.flag("lstrip", False),
+            "strips_right": entry.flag("rstrip", False),
+            "single_word": entry.flag("single_word", False),
+            "normalized": entry.flag("normalized", not entry.flag("special", False)),
+        }
+        # Where texts stay as they are it makes no difference.
+        flags["normalized"] &= "tokenizer.ivg.normalizer" in fields
+        text = entry.text("content")
+        if flags["normalized"] and unicodedata.normalize("NFC", text) != text:
+            raise ConvertError(
+                f"{entry.place}: the added token {shown(text)} is normalized and no composed text (NFC); a GGUF file "
+                "cannot say so"
+            )
+        for name, is_set in flags.items():
+            if is_set:
+                found[name].append(index)
+    for name, ids in found.items():
+        if ids:
+            fields[f"tokenizer.ivg.{name}"] = ids
+    by_name = any(part in folder.resolve().name.lower() for part in _STRIPPED_BY_NAME)
+    if by_name and not found["strips_right"]:
+        fields["tokenizer.ivg.strips_by_name"] = False
+
+
+def _composes(tokenizer: dict[str, Any], place: str) -> bool:
+    """Whether the normalizer is canonical composition; throws if it is anything else but none."""
+    steps = list(_steps(tokenizer.get("normalizer")))
+    for step in steps:
+        if not isinstance(step, dict) or step.get("type") != "NFC":
+            raise ConvertError(
+                f"{place}: normalizer has the step {shown(step)}; a GGUF file of byte-level BPE can only say NFC"
+            )
+    return bool(steps)
+
+
+def _steps(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict) and value.get("type") == "Sequence" and isinstance(value.get("normalizers"), list):
+        for part in value["normalizers"]:
+            yield from _steps(part)
+    elif value is not None:
+        yield value
+
+
+def _last_entries(folder: Path, tokenizer: dict[str, Any]) -> Iterator[tuple[int, Config]]:
+    """Added tokens with their settings, each once: tokenizer.json counts more than tokenizer_config.json."""
+    found: dict[int, Config] = {}
+    path = folder / "tokenizer_config.json"
+    decoder = Config(read_json(path) if path.exists() else {}, str(path)).section("added_tokens_decoder", {})
+    for key in decoder.values:
+        if key.isascii() and key.isdigit():
+            found[int(key)] = decoder.section(key)
+    path = folder / "tokenizer.json"
+    for entry in Config(tokenizer, str(path)).items("added_tokens", []):
+        added = Config({"entry": entry}, f"{path}: added_tokens").section("entry")
+        index = added.raw("id")
+        if isinstance(index, int):
+            found[index] = added
+    yield from sorted(found.items())
