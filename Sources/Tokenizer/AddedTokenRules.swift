@@ -86,7 +86,7 @@ struct AddedTokenRules: Sendable {
   /// Whether `token`, written at `range` of `text`, counts there.
   func allow(_ token: Int32, in text: UnsafeRawBufferPointer, at range: Range<Int>) -> Bool {
     guard singleWords.contains(token) else { return true }
-    if let before = Self.scalar(endingAt: range.lowerBound, in: text), Self.isWord(before) {
+    if let before = decodeScalar(text, endingAt: range.lowerBound), Self.isWord(before.scalar) {
       return false
     }
     if range.upperBound < text.count,
@@ -104,10 +104,10 @@ struct AddedTokenRules: Sendable {
   ) -> Range<Int> {
     var (first, end) = (range.lowerBound, range.upperBound)
     if strippingLeft.contains(token) {
-      while first > start, let before = Self.scalar(endingAt: first, in: text),
+      while first > start, let (before, length) = decodeScalar(text, endingAt: first),
         Self.isSpace(before)
       {
-        first -= UTF8.encode(before)?.count ?? 1
+        first -= length
       }
     }
     if strippingRight.contains(token) {
@@ -138,20 +138,5 @@ struct AddedTokenRules: Sendable {
       return true
     default: return false
     }
-  }
-
-  /// The character that ends before `position`; nil at the beginning, or behind a byte that is no UTF-8.
-  private static func scalar(
-    endingAt position: Int, in text: UnsafeRawBufferPointer
-  ) -> Unicode.Scalar? {
-    guard position > 0 else { return nil }
-    for length in 1...min(4, position) {
-      if let (scalar, count) = decodeScalar(text, at: position - length, end: position),
-        count == length
-      {
-        return scalar
-      }
-    }
-    return nil
   }
 }

@@ -137,25 +137,11 @@ struct SentencePieceModel: TokenizerModel {
   }
 
   func isSeam(_ text: UnsafeRawBufferPointer, at position: Int) -> Bool {
-    guard let left = Self.characterEnding(in: text, at: position),
-      let (right, length) = decodeScalar(text, at: position, end: text.count), length > 0
+    guard let left = decodeScalar(text, endingAt: position)?.scalar.value,
+      let right = decodeScalar(text, at: position, end: text.count)?.scalar.value
     else { return false }
-    if unknown != nil, !isToken(left), !isToken(right.value) { return false }
-    return !pairs.contains(Self.unmarked(left), Self.unmarked(right.value))
-  }
-
-  /// The code point that ends before `position`, if that is valid UTF-8.
-  private static func characterEnding(
-    in text: UnsafeRawBufferPointer, at position: Int
-  ) -> UInt32? {
-    for length in 1...min(4, max(position, 1)) where length <= position {
-      if let (scalar, count) = decodeScalar(text, at: position - length, end: position),
-        count == length
-      {
-        return scalar.value
-      }
-    }
-    return nil
+    if unknown != nil, !isToken(left), !isToken(right) { return false }
+    return !pairs.contains(Self.unmarked(left), Self.unmarked(right))
   }
 
   /// Whether the character is a token by itself; if not, it may be part of a run of unknown ones.

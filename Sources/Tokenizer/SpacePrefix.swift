@@ -30,7 +30,7 @@ enum SpacePrefix: String, Sendable {
     guard let prefix = SpacePrefix(rawValue: word) else {
       throw IVGError(
         .unsupported,
-        "\(file.path): \(key) is \"\(word.prefix(64))\", which is not supported; known: none, everywhere, first, "
+        "\(file.path): \(key) is \"\(Tokenizer.shortened(word))\", which is not supported; known: none, everywhere, first, "
           + "always")
     }
     self = prefix

@@ -29,3 +29,18 @@ package func decodeScalar(
   else { return nil }
   return (scalar, length)
 }
+
+/// The code point that ends before `position`, and its length in bytes; nil at the beginning, or where no valid UTF-8
+/// sequence ends.
+func decodeScalar(
+  _ text: UnsafeRawBufferPointer, endingAt position: Int
+) -> (scalar: Unicode.Scalar, length: Int)? {
+  guard position > 0 else { return nil }
+  for length in 1...min(4, position) {
+    if let found = decodeScalar(text, at: position - length, end: position), found.length == length
+    {
+      return found
+    }
+  }
+  return nil
+}

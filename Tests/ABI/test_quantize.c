@@ -3,38 +3,14 @@
  * test_quantize.c - quantizers: what they write, report and refuse; threads, cancelling, damaged sources, leaks.
  */
 #include "latency.h"
-#include "process.h"
+#include "quantize.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 
-static char folder[4096], target[4200], second[4200], third[4200];
 static const char *const types[] = {"F32",    "F16",    "BF16",   "Q8_0",   "Q4_0",   "Q4_1",
                                     "Q5_0",   "Q5_1",   "Q2_K",   "Q3_K_S", "Q3_K_M", "Q3_K_L",
                                     "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K"};
-
-static ivg_quantizer *begin(const char *source, const char *to, ivg_quantize_options options) {
-  ivg_quantizer *quantizer = NULL;
-  options.struct_size = sizeof options;
-  EXPECT(IVG_OK, ivg_quantizer_create(&quantizer, source, to, &options, &error));
-  return quantizer;
-}
-
-/* Quantises to the end; returns the last status. */
-static ivg_status finish(ivg_quantizer *quantizer) {
-  ivg_quantize_report report = {.struct_size = sizeof report};
-  ivg_status status = IVG_OK;
-  while (quantizer && status == IVG_OK) status = ivg_quantizer_next(quantizer, &report, &error);
-  ivg_quantizer_free(quantizer);
-  return status;
-}
 
 static ivg_status create_with(const char *source, const char *to, ivg_quantize_options options) {
   ivg_quantizer *quantizer = NULL;
@@ -42,31 +18,6 @@ static ivg_status create_with(const char *source, const char *to, ivg_quantize_o
   ivg_status status = ivg_quantizer_create(&quantizer, source, to, &options, &error);
   ivg_quantizer_free(quantizer);
   return status;
-}
-
-/* Files in the folder. */
-static int file_count(void) {
-  int count = 0;
-  DIR *listing = opendir(folder);
-  for (struct dirent *entry; listing && (entry = readdir(listing));) count += entry->d_name[0] != '.';
-  if (listing) closedir(listing);
-  return count;
-}
-
-/* Whether a file may have no name until it is complete. */
-static bool has_nameless_files(void) {
-  int file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-  if (file >= 0) close(file);
-  return file >= 0;
-}
-
-static bool same_files(const char *a, const char *b) {
-  unsigned char *x = NULL, *y = NULL;
-  size_t n = 0, m = 1;
-  bool same = read_file(a, &x, &n) && read_file(b, &y, &m) && n == m && memcmp(x, y, n) == 0;
-  free(x);
-  free(y);
-  return same;
 }
 
 /* Reports go from the first byte to the last, through the tensors in order; what they say is in the file. */
@@ -168,103 +119,6 @@ static void refused(void) {
   CHECK(file_count() == 0 && quantizer == NULL);
 }
 
-/* What is at the target stays until the new file is there; an unfinished one goes with its quantizer. */
-static void old_file_stays(void) {
-  FILE *file = fopen(target, "wb");
-  REQUIRE(file && fwrite("old", 1, 3, file) == 3);
-  fclose(file);
-  unsigned char *bytes = NULL;
-  size_t size = 0;
-  ivg_quantizer *quantizer = begin(fixture("tiny-llama.gguf"), target, (ivg_quantize_options){.type = "Q8_0"});
-  ivg_quantize_report report = {.struct_size = sizeof report};
-  REQUIRE_OK(ivg_quantizer_next(quantizer, &report, &error));
-  CHECK(read_file(target, &bytes, &size) && size == 3 && file_count() == (has_nameless_files() ? 1 : 2));
-  free(bytes);
-  ivg_quantizer_free(quantizer);
-  CHECK(file_count() == 1);
-  EXPECT(IVG_DONE, finish(begin(fixture("tiny-llama.gguf"), target, (ivg_quantize_options){.type = "Q8_0"})));
-  CHECK(read_file(target, &bytes, &size) && size > 1000 && file_count() == 1);
-  free(bytes);
-  unlink(target);
-}
-
-/* A process that is killed leaves nothing, or where every file has a name, nothing under the target's. */
-static void killed(void) {
-  const char *source = real_model("F16");
-  if (!source) source = fixture("tiny-llama.gguf");
-  int kills = 0;
-  for (int round = 0; round < 4; round++) {
-    pid_t child = fork();
-    if (child == 0) { /* nothing of the library was used in this process before: see the header on fork */
-      finish(begin(source, target, (ivg_quantize_options){.type = "Q4_0", .thread_count = 1}));
-      _exit(0);
-    }
-    usleep(20000 + 30000 * (unsigned)round);
-    kill(child, SIGKILL);
-    int status = 0;
-    waitpid(child, &status, 0);
-    if (!WIFSIGNALED(status)) continue;
-    kills++;
-    CHECK(access(target, F_OK) != 0 && (!has_nameless_files() || file_count() == 0));
-  }
-  CHECK(kills > 0 || !real_model("F16"));
-  DIR *listing = opendir(folder);
-  for (struct dirent *entry; listing && (entry = readdir(listing));) {
-    if (entry->d_name[0] == '.') continue;
-    snprintf(second, sizeof second, "%s/%.90s", folder, entry->d_name);
-    unlink(second);
-  }
-  if (listing) closedir(listing);
-  snprintf(second, sizeof second, "%s/second.gguf", folder);
-}
-
-/* From here on a system call fails with `code`, if `flag` is in its third argument or 0. False where a process cannot
- * forbid itself anything. */
-static bool forbid(uint32_t call, uint32_t flag, uint32_t code) {
-  const uint16_t condition = flag ? BPF_JMP | BPF_JSET | BPF_K : BPF_JMP | BPF_JGE | BPF_K;
-  struct sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
-      BPF_JUMP(condition, flag, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  struct sock_fprog filter = {sizeof program / sizeof *program, program};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0;
-}
-
-static void quantize_restricted(const void *argument) {
-  const bool links = *(const bool *)argument;
-  const char *source = fixture("tiny-llama.gguf");
-  if (links ? !forbid(SYS_linkat, 0, EACCES) : !forbid(SYS_openat, O_TMPFILE & ~O_DIRECTORY, EOPNOTSUPP)) {
-    printf("     skipped: no seccomp\n");
-    return;
-  }
-  CHECK(links || !has_nameless_files());
-  int before = file_count();
-  ivg_quantizer *quantizer = begin(source, target, (ivg_quantize_options){.type = "Q8_0"});
-  CHECK(file_count() == before + (has_nameless_files() ? 0 : 1));
-  EXPECT(IVG_DONE, finish(quantizer));
-  ivg_quantizer_free(begin(source, target, (ivg_quantize_options){.type = "Q4_0"})); /* unfinished */
-  CHECK(file_count() == before + 1);
-}
-
-/* Where links are forbidden, as security modules may do, and where every file has a name: the same file. */
-static void other_systems(void) {
-  for (int links = 0; links < 2; links++) {
-    const bool chosen = links;
-    in_a_process_of_its_own(links ? "no links" : "names only", quantize_restricted, &chosen);
-    if (access(target, F_OK) == 0) CHECK(rename(target, links ? third : second) == 0);
-  }
-  if (file_count() == 0) return;
-  EXPECT(IVG_DONE, finish(begin(fixture("tiny-llama.gguf"), target, (ivg_quantize_options){.type = "Q8_0"})));
-  CHECK(file_count() == 3 && same_files(target, second) && same_files(target, third));
-  unlink(target);
-  unlink(second);
-  unlink(third);
-}
-
 typedef struct canceller {
   pthread_t thread;
   ivg_quantizer *quantizer;
@@ -308,27 +162,6 @@ static void cancelled(void) {
   ivg_quantizer_free(quantizer);
   unlink(target);
   unlink(second);
-}
-
-/* A disk that is full: the limit of a file's size stands for it. */
-static void full_disk(void) {
-  struct rlimit old, small = {20000, 20000};
-  getrlimit(RLIMIT_FSIZE, &old);
-  small.rlim_max = old.rlim_max;
-  signal(SIGXFSZ, SIG_IGN);
-  ivg_quantizer *quantizer = begin(fixture("tiny-llama.gguf"), target, (ivg_quantize_options){.type = "F16"});
-  ivg_quantize_report report = {.struct_size = sizeof report};
-  setrlimit(RLIMIT_FSIZE, &small);
-  ivg_status status = IVG_OK;
-  while (status == IVG_OK) {
-    status = ivg_quantizer_next(quantizer, &report, &error);
-    if (status == IVG_OK) continue;
-    EXPECT_ERROR(IVG_ERROR_IO, "cannot write", status);
-  }
-  setrlimit(RLIMIT_FSIZE, &old);
-  CHECK(file_count() == 0);
-  EXPECT_ERROR(IVG_ERROR_IO, "cannot write", ivg_quantizer_next(quantizer, &report, &error)); /* ever after */
-  ivg_quantizer_free(quantizer);
 }
 
 /* One bit of the source is wrong: an error, or a file. */
@@ -393,20 +226,11 @@ static void leaves_nothing_behind(void) {
 }
 
 int main(void) {
-  const char *root = getenv("TMPDIR");
-  snprintf(folder, sizeof folder, "%s/ivg-quantize-XXXXXX", root ? root : "/tmp");
-  if (!mkdtemp(folder)) return 2;
-  snprintf(target, sizeof target, "%s/target.gguf", folder);
-  snprintf(second, sizeof second, "%s/second.gguf", folder);
-  snprintf(third, sizeof third, "%s/third.gguf", folder);
-  RUN(killed);
-  RUN(other_systems);
+  if (!make_folder()) return 2;
   RUN(reports);
   RUN(every_type);
   RUN(refused);
-  RUN(old_file_stays);
   RUN(cancelled);
-  RUN(full_disk);
   RUN(flipped);
   RUN(leaves_nothing_behind);
   rmdir(folder);

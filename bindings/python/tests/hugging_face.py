@@ -13,6 +13,8 @@ from conftest import fixture_path
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from ivg.convert import convert_model
+
 Array = NDArray[Any]
 ARCHITECTURES = fixture_path("architectures")
 FOLDERS: dict[str, dict[str, Any]] = json.loads((ARCHITECTURES / "folders.json").read_text("utf-8"))
@@ -34,6 +36,13 @@ LLAMA: dict[str, Any] = {
     "bos_token_id": 0,
     "eos_token_id": 1,
 }
+
+
+def converted(folder: Path, **options: Any) -> Path:
+    """The folder's file, made anew beside it."""
+    out = folder.with_suffix(".gguf")
+    convert_model(folder, out, force=True, **options)
+    return out
 
 
 def fields_of(path: Path) -> dict[str, Any]:

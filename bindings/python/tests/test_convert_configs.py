@@ -12,6 +12,7 @@ import pytest
 from hugging_face import (
     FOLDERS,
     Array,
+    converted,
     fields_of,
     recover_folder,
     separated,
@@ -57,12 +58,6 @@ def metadata(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     write_json(folder / "config.json", config)
     read, architecture = read_config(folder)
     return architecture.metadata(read, architecture.sizes(read))
-
-
-def converted(folder: Path) -> Path:
-    """The folder's file, beside it."""
-    convert_model(folder, folder.with_suffix(".gguf"), force=True)
-    return folder.with_suffix(".gguf")
 
 
 def refusal(folder: Path, config: dict[str, Any]) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hugging_face import LLAMA, fields_of, llama_weights, small_tokenizer, write_folder, write_json
+from hugging_face import LLAMA, converted, fields_of, llama_weights, small_tokenizer, write_folder, write_json
 from safetensors.numpy import save_file
 from test_convert_tokenizers import PIECES, SPLITS, field, piece, split
 
 import ivg
-from ivg.convert import ConvertError, convert_model
+from ivg.convert import ConvertError
 
 CASED, SMALL = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 TEKKEN = (
@@ -55,12 +55,6 @@ def byte_folder(path: Path, merges: list[tuple[bytes, bytes]] = [], **changes: A
     write_json(path / "tokenizer.json", tokenizer)
     save_file(llama_weights(config), path / "model.safetensors")
     return path
-
-
-def converted(folder: Path, **options: Any) -> Path:
-    out = folder.with_suffix(".gguf")
-    convert_model(folder, out, force=True, **options)
-    return out
 
 
 def own_fields(path: Path) -> dict[str, Any]:

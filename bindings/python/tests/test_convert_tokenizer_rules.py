@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hugging_face import LLAMA, fields_of, write_folder, write_json
+from hugging_face import LLAMA, converted, fields_of, write_folder, write_json
 from hypothesis import given
 from hypothesis import strategies as st
-from test_convert_tokenizers import FOLDERS, SPLITS, converted, split, tokenizer_of, with_weights
+from test_convert_tokenizers import FOLDERS, SPLITS, split, tokenizer_of, with_weights
 
 import ivg
 from ivg.convert import ConvertError

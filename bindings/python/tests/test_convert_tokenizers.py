@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from conftest import fixture_path
-from hugging_face import LLAMA, fields_of, llama_weights, small_tokenizer, write_folder, write_json
+from hugging_face import LLAMA, converted, fields_of, llama_weights, small_tokenizer, write_folder, write_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import ivg
-from ivg.convert import ConvertError, convert_model
+from ivg.convert import ConvertError
 from ivg.convert.tokenizers._pre import KNOWN_NAMES, recognise
 from ivg.convert.tokenizers._sentencepiece import read_sentencepiece
 
@@ -35,12 +35,6 @@ def with_weights(name: str, folder: Path) -> Path:
     write_json(folder / "config.json", config)
     save_file(llama_weights(config), folder / "model.safetensors")
     return folder
-
-
-def converted(folder: Path, **options: Any) -> Path:
-    out = folder.with_suffix(".gguf")
-    convert_model(folder, out, force=True, **options)
-    return out
 
 
 def tokenizer_of(folder: Path, **options: Any) -> dict[str, Any]:
