@@ -11,6 +11,7 @@ from ivg.convert._errors import ConvertError, shown
 
 from ._pieces import merge_scores, require_spaces, require_uncut, space_prefix
 from ._pre import ignored_merges, recognise
+from ._steps import steps_of
 from ._vocabulary import SPACE, Kind, Vocabulary, empty_vocabulary
 
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
@@ -68,8 +69,8 @@ def prepare_text(found: Vocabulary, tokenizer: dict[str, Any], place: str) -> No
     """Takes what a tokenizer.json of SentencePiece's kind does to a text before it is merged. Throws if it does what a
     GGUF file cannot say."""
     _require_no_normalizer(tokenizer, place)
-    normalizer = _steps(tokenizer, "normalizer", "normalizers")
-    cuts = _steps(tokenizer, "pre_tokenizer", "pretokenizers")
+    normalizer = steps_of(tokenizer, "normalizer")
+    cuts = steps_of(tokenizer, "pre_tokenizer")
     require_spaces(normalizer + cuts, place)
     require_uncut(found, cuts, added_ids(tokenizer), place)
     found.add_space_prefix, found.space_prefix = space_prefix(normalizer + cuts)
@@ -162,7 +163,7 @@ def _merges(model: Config) -> list[tuple[str, str]]:
 
 def _require_no_normalizer(tokenizer: dict[str, Any], place: str) -> None:
     """Throws unless texts stay as they are but for how spaces are written and the one in front."""
-    for step in _steps(tokenizer, "normalizer", "normalizers"):
+    for step in steps_of(tokenizer, "normalizer"):
         known = False
         if isinstance(step, dict) and step.get("type") == "Replace":
             known = step.get("pattern") == {"String": " "} and step.get("content") == SPACE
@@ -173,11 +174,3 @@ def _require_no_normalizer(tokenizer: dict[str, Any], place: str) -> None:
                 f"{place}: normalizer has the step {shown(step)}; a GGUF file cannot say so, and the texts would be "
                 "cut into other tokens"
             )
-
-
-def _steps(tokenizer: dict[str, Any], name: str, inner: str) -> list[Any]:
-    """The steps of a sequence, or the only one."""
-    step = tokenizer.get(name)
-    if isinstance(step, dict) and isinstance(step.get(inner), list):
-        return list(step[inner])
-    return [] if step is None else [step]

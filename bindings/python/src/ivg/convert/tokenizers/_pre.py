@@ -10,6 +10,8 @@ from typing import Any
 
 from ivg.convert._errors import ConvertError
 
+from ._steps import steps_of
+
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -58,7 +60,7 @@ KNOWN_NAMES = (*dict.fromkeys(_KNOWN.values()), *_WHOLE_WORDS.values())
 
 def recognise(tokenizer: dict[str, Any], place: str) -> str:
     """The name of the pre-tokenizer. Throws, listing the known ones, if it is none of them."""
-    steps = tuple(_steps(tokenizer.get("pre_tokenizer")))
+    steps = tuple(map(_step, steps_of(tokenizer, "pre_tokenizer")))
     name = _KNOWN.get(steps)
     if name is None:
         described = ", then ".join(steps) or "nothing"
@@ -81,16 +83,10 @@ def _ignores_merges(tokenizer: dict[str, Any]) -> bool:
     return isinstance(model, dict) and model.get("ignore_merges") is True
 
 
-def _steps(value: Any) -> list[str]:
-    if not isinstance(value, dict):
-        return []
-    if value.get("type") == "Sequence" and isinstance(value.get("pretokenizers"), list):
-        return [step for part in value["pretokenizers"] for step in _steps(part)]
-    return [_step(value)]
-
-
-def _step(value: dict[str, Any]) -> str:
+def _step(value: Any) -> str:
     """One step as a word; with its options where they are not those of all known tokenizers."""
+    if not isinstance(value, dict):
+        return repr(value)
     kind = value.get("type")
     if kind == "ByteLevel" and not value.get("add_prefix_space"):
         return "bytes" if value.get("use_regex") is False else "bytes+words"

@@ -9,6 +9,7 @@ from typing import Any
 from ivg.convert._config import Config, read_json, read_small
 from ivg.convert._errors import ConvertError, shown
 
+from ._steps import steps_of
 from ._vocabulary import SPACE, Kind, Vocabulary
 
 #: Special tokens: GGUF's name by transformers'.
@@ -43,19 +44,22 @@ def _added(folder: Path, tokenizer: dict[str, Any]) -> Iterator[tuple[int, str, 
     path = folder / "added_tokens.json"
     for text, index in read_optional(path).items():
         yield _id(index, path), text, False, str(path)
+    for index, entry in described_tokens(folder, tokenizer):
+        yield index, entry.text("content"), entry.flag("special", False), entry.place
+
+
+def described_tokens(folder: Path, tokenizer: dict[str, Any]) -> Iterator[tuple[int, Config]]:
+    """Added tokens with their settings: those of tokenizer_config.json, then those of tokenizer.json, which count more
+    where both have a token."""
     path = folder / "tokenizer_config.json"
     decoder = Config(read_optional(path), str(path)).section("added_tokens_decoder", {})
     for key in decoder.values:
         entry = decoder.section(key)
-        yield _id(int(key) if key.isascii() and key.isdigit() else key, path), *_text(entry), str(path)
+        yield _id(int(key) if key.isascii() and key.isdigit() else key, path), entry
     path = folder / "tokenizer.json"
-    for entry in Config(tokenizer, str(path)).items("added_tokens", []):
-        added = Config({"entry": entry}, f"{path}: added_tokens").section("entry")
-        yield _id(added.raw("id"), path), *_text(added), str(path)
-
-
-def _text(entry: Config) -> tuple[str, bool]:
-    return entry.text("content"), entry.flag("special", False)
+    for listed in Config(tokenizer, str(path)).items("added_tokens", []):
+        entry = Config({"entry": listed}, f"{path}: added_tokens").section("entry")
+        yield _id(entry.raw("id"), path), entry
 
 
 def _id(value: Any, path: Path) -> int:
@@ -158,13 +162,9 @@ def _token(vocabulary: Vocabulary, name: str) -> str | None:
 
 def _surrounding(tokenizer: dict[str, Any]) -> tuple[list[str], list[str]]:
     """The tokens that the post-processor puts before and behind a single text."""
-    processor = tokenizer.get("post_processor")
-    if not isinstance(processor, dict):
-        return [], []
-    inner = processor.get("processors")
     before: list[str] = []
     after: list[str] = []
-    for step in inner if isinstance(inner, list) else [processor]:
+    for step in steps_of(tokenizer, "post_processor"):
         found = _around(step) if isinstance(step, dict) else ([], [])
         before, after = found[0] + before, after + found[1]
     return before, after

@@ -4,13 +4,13 @@ other programs do not know."""
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ivg.convert._config import Config, read_json
 from ivg.convert._errors import ConvertError, shown
 
+from ._special import described_tokens
+from ._steps import steps_of
 from ._vocabulary import Kind, Vocabulary
 
 #: Rules of which llama.cpp takes letters beyond ASCII to be of both cases.
@@ -32,7 +32,8 @@ def read_text_rules(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str, A
         if vocabulary.pre in _CASED and pre is None:
             fields["tokenizer.ivg.exact_case"] = True
     found: dict[str, list[int]] = {name: [] for name in ("strips_left", "strips_right", "single_word", "normalized")}
-    for index, entry in _last_entries(folder, tokenizer):
+    # Of two descriptions of a token the last counts.
+    for index, entry in sorted(dict(described_tokens(folder, tokenizer)).items()):
         if index >= len(vocabulary.tokens) or vocabulary.kinds[index] not in (
             Kind.CONTROL,
             Kind.USER_DEFINED,
@@ -66,35 +67,10 @@ def read_text_rules(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str, A
 
 def _composes(tokenizer: dict[str, Any], place: str) -> bool:
     """Whether the normalizer is canonical composition; throws if it is anything else but none."""
-    steps = list(_steps(tokenizer.get("normalizer")))
+    steps = steps_of(tokenizer, "normalizer")
     for step in steps:
         if not isinstance(step, dict) or step.get("type") != "NFC":
             raise ConvertError(
                 f"{place}: normalizer has the step {shown(step)}; a GGUF file of byte-level BPE can only say NFC"
             )
     return bool(steps)
-
-
-def _steps(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict) and value.get("type") == "Sequence" and isinstance(value.get("normalizers"), list):
-        for part in value["normalizers"]:
-            yield from _steps(part)
-    elif value is not None:
-        yield value
-
-
-def _last_entries(folder: Path, tokenizer: dict[str, Any]) -> Iterator[tuple[int, Config]]:
-    """Added tokens with their settings, each once: tokenizer.json counts more than tokenizer_config.json."""
-    found: dict[int, Config] = {}
-    path = folder / "tokenizer_config.json"
-    decoder = Config(read_json(path) if path.exists() else {}, str(path)).section("added_tokens_decoder", {})
-    for key in decoder.values:
-        if key.isascii() and key.isdigit():
-            found[int(key)] = decoder.section(key)
-    path = folder / "tokenizer.json"
-    for entry in Config(tokenizer, str(path)).items("added_tokens", []):
-        added = Config({"entry": entry}, f"{path}: added_tokens").section("entry")
-        index = added.raw("id")
-        if isinstance(index, int):
-            found[index] = added
-    yield from sorted(found.items())
