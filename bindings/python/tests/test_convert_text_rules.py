@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hugging_face import LLAMA, converted, fields_of, llama_weights, small_tokenizer, write_folder, write_json
 from safetensors.numpy import save_file
-from test_convert_tokenizers import PIECES, SPLITS, field, piece, split
+from test_convert_tokenizers import PIECES, SPLITS, field, piece, split, with_weights
 
 import ivg
 from ivg.convert import ConvertError
@@ -89,6 +89,30 @@ def test_texts_stay_where_no_normalizer_is(tmp_path: Path) -> None:
     path = converted(byte_folder(tmp_path / "model", MERGES))
     assert own_fields(path) == {}
     assert ids(path, "e\u0301") == [*"e\u0301".encode()]
+
+
+def test_tokens_that_take_a_space_in_front_are_refused(tmp_path: Path) -> None:
+    """`Prepend` is taken with the texts of normalized tokens, too; with special ones old files of Llama have that."""
+    folder = with_weights("sentencepiece-json", tmp_path / "model")
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text("utf-8"))
+    mark = next(entry for entry in tokenizer["added_tokens"] if entry["content"] == "<mark>")
+    special = next(entry for entry in tokenizer["added_tokens"] if entry["special"])
+    spaces = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    prepended = {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, spaces]}
+    special["normalized"] = True
+    for normalizer, cuts, refused in [
+        (prepended, None, True),
+        (spaces, None, False),
+        (tokenizer["normalizer"], tokenizer["pre_tokenizer"], False),
+    ]:
+        for mark["normalized"] in (True, False):
+            write_json(path, {**tokenizer, "normalizer": normalizer, "pre_tokenizer": cuts})
+            if refused and mark["normalized"]:
+                with pytest.raises(ConvertError, match=r"tokenizer\.json.*'<mark>' is normalized.*behind a space"):
+                    converted(folder)
+            else:
+                assert ids(converted(folder), "a<mark>b").count(mark["id"]) == 1
 
 
 @pytest.mark.parametrize(

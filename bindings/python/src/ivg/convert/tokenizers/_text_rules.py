@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from ivg.convert._config import Config
 from ivg.convert._errors import ConvertError, shown
 
 from ._special import described_tokens
@@ -31,6 +32,9 @@ def read_text_rules(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str, A
             fields["tokenizer.ivg.normalizer"] = "nfc"
         if vocabulary.pre in _CASED and pre is None:
             fields["tokenizer.ivg.exact_case"] = True
+    # Such a step is taken with the tokens' texts too, when they are normalized.
+    kinds = [step.get("type") for step in steps_of(tokenizer, "normalizer") if isinstance(step, dict)]
+    prepends = "Prepend" in kinds
     found: dict[str, list[int]] = {name: [] for name in ("strips_left", "strips_right", "single_word", "normalized")}
     # Of two descriptions of a token the last counts.
     for index, entry in sorted(dict(described_tokens(folder, tokenizer)).items()):
@@ -40,20 +44,7 @@ def read_text_rules(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str, A
             Kind.UNKNOWN,
         ):
             continue
-        flags = {
-            "strips_left": entry.flag("lstrip", False),
-            "strips_right": entry.flag("rstrip", False),
-            "single_word": entry.flag("single_word", False),
-            "normalized": entry.flag("normalized", not entry.flag("special", False)),
-        }
-        # Where texts stay as they are it makes no difference.
-        flags["normalized"] &= "tokenizer.ivg.normalizer" in fields
-        text = entry.text("content")
-        if flags["normalized"] and unicodedata.normalize("NFC", text) != text:
-            raise ConvertError(
-                f"{entry.place}: the added token {shown(text)} is normalized and no composed text (NFC); a GGUF file "
-                "cannot say so"
-            )
+        flags = _flags(entry, vocabulary.kinds[index], prepends, "tokenizer.ivg.normalizer" in fields)
         for name, is_set in flags.items():
             if is_set:
                 found[name].append(index)
@@ -63,6 +54,32 @@ def read_text_rules(vocabulary: Vocabulary, folder: Path, tokenizer: dict[str, A
     by_name = any(part in folder.resolve().name.lower() for part in _STRIPPED_BY_NAME)
     if by_name and not found["strips_right"]:
         fields["tokenizer.ivg.strips_by_name"] = False
+
+
+def _flags(entry: Config, kind: Kind, prepends: bool, composes: bool) -> dict[str, bool]:
+    """What an added token asks for, by the names of fields. Throws if a file cannot say it.
+
+    `prepends`, `composes`: whether the normalizer puts a space before texts, and whether it composes them.
+    """
+    text = entry.text("content")
+    normalized = entry.flag("normalized", not entry.flag("special", False))
+    if normalized and prepends and kind is Kind.USER_DEFINED:
+        raise ConvertError(
+            f"{entry.place}: the added token {shown(text)} is normalized, and so found only behind a space; a GGUF "
+            'file cannot say so. With "normalized": false there it is found everywhere'
+        )
+    if normalized and composes and unicodedata.normalize("NFC", text) != text:
+        raise ConvertError(
+            f"{entry.place}: the added token {shown(text)} is normalized and no composed text (NFC); a GGUF file "
+            "cannot say so"
+        )
+    return {
+        "strips_left": entry.flag("lstrip", False),
+        "strips_right": entry.flag("rstrip", False),
+        "single_word": entry.flag("single_word", False),
+        # Where texts stay as they are it makes no difference.
+        "normalized": normalized and composes,
+    }
 
 
 def _composes(tokenizer: dict[str, Any], place: str) -> bool:
